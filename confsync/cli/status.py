@@ -1,0 +1,114 @@
+"""``confsync status``: what the agent of this host says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import click
+
+from confsync.cli import client
+from confsync.cli.output import Exit, Options, Result, verb
+from confsync.model.ids import Json
+from confsync.model.status import AgentState
+
+EXITS: Final[Mapping[str, Exit]] = {
+    AgentState.HALTED: Exit.HALTED,
+    AgentState.STARTING: Exit.PENDING,
+    AgentState.APPLYING: Exit.PENDING,
+    AgentState.ROLLED_BACK: Exit.ROLLED_BACK,
+    AgentState.REJECTED: Exit.ROLLED_BACK,
+    AgentState.STALE: Exit.UNAVAILABLE,
+    AgentState.DRIFTED: Exit.ROLLED_BACK,
+    AgentState.FROZEN: Exit.PENDING,
+    AgentState.OBSERVING: Exit.PENDING,
+    AgentState.PENDING: Exit.PENDING,
+    AgentState.IN_SYNC: Exit.OK,
+}
+GREEN: Final = (AgentState.IN_SYNC, AgentState.APPLYING, AgentState.PENDING)
+RED: Final = (AgentState.HALTED, AgentState.STARTING)
+
+
+@click.command()
+@verb("status")
+def status(options: Options) -> Result:
+    """Show this node: state, reason, next command, changes, drivers, last transaction.
+
+    Ends with 0 in sync, 2 pending or held, 4 rolled back, rejected or drifted, 5 halted, 69 when
+    the source or the agent does not answer.
+    """
+    node = client.ask(options.config, "/api/v1/node")
+    text = "\n".join(_lines(node, options))
+    return Result(node, text, EXITS.get(node["state"], Exit.UNEXPECTED))
+
+
+def _lines(node: Json, options: Options) -> Iterator[str]:
+    state = node["state"]
+    colour = "green" if state in GREEN else "red" if state in RED else "yellow"
+    word = options.paint(state.upper(), colour)
+    yield f"{node['node']}  {word}  since {node['since']}"
+    if node["reason"]:
+        yield f"  reason    {_indent(node['reason'])}"
+    if node["next"]:
+        yield f"  next:     {options.paint(node['next'], 'bold')}"
+    yield f"  place     site {node['site']}, role {node['role'] or '-'}"
+    yield f"  changes   {_changes(node)}"
+    yield f"  source    {_source(node['source'])}"
+    for name, driver in node["drivers"].items():
+        yield f"  {name:9} {_driver(driver)}"
+        for note in driver["notes"]:
+            yield f"            {note}"
+    for name in node["held"]:
+        yield f"  held      {name}: disabled by hand, kept so"
+    if node["last_transaction"]:
+        yield f"  last      {_transaction(node['last_transaction'])}"
+    for warning in node["warnings"]:
+        yield f"  warning   {warning}"
+
+
+def _changes(node: Json) -> str:
+    parts = [f"{name} {_mark(node[name])}" for name in ("desired", "attempted", "applied")]
+    edited = ", edited past the last push" if node["unrecorded"] else ""
+    return ", ".join(parts) + edited
+
+
+def _mark(mark: Json) -> str:
+    return f"#{mark['change']} {mark['revision'][:12]}" if mark else "-"
+
+
+def _source(source: Json) -> str:
+    age_s = source["age_s"]
+    told = "never answered" if age_s is None else f"last answer {age(age_s)} ago"
+    problem = f": {source['problem']}" if source["problem"] else ""
+    return f"{source['name']}, {told}{problem}"
+
+
+def _driver(driver: Json) -> str:
+    parts = [driver["ownership"]]
+    for family, count in driver["sessions"].items():
+        parts.append(f"{family} {count.get('up', 0)}/{count.get('expected', 0)} up")
+    if driver["drift"]:
+        parts.append(f"{driver['drift']} items drifted")
+    if driver["problem"]:
+        parts.append(driver["problem"])
+    return ", ".join(parts)
+
+
+def _transaction(last: Json) -> str:
+    text = f"{last['outcome']} {last['revision'][:12]} at {last['at']} in {last['took_ms']} ms"
+    return f"{text}: {_indent(last['reason'])}" if last["reason"] else text
+
+
+def _indent(text: str) -> str:
+    return text.replace("\n", "\n            ")
+
+
+def age(age_s: float) -> str:
+    """Return an age as people say it: ``45s``, ``12m03s``, ``3h05m``, ``2d04h``."""
+    seconds = int(age_s)
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if days:
+        return f"{days}d{hours % 24:02}h"
+    if hours:
+        return f"{hours}h{minutes % 60:02}m"
+    return f"{minutes}m{seconds % 60:02}s" if minutes else f"{seconds}s"

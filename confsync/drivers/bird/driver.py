@@ -1,0 +1,336 @@
+"""Carries one rendered file to BIRD, and back.
+
+Separate because this is the only place where BIRD's configuration changes. Until the rename the
+disk holds the OLD file, so any death of confsync, BIRD or the host leads back to it; BIRD's own
+timer is armed once besides, and nothing re-arms it. What BIRD runs is known by the id that our
+files define, never guessed from the disk. Undo and commit know only the step and its checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from confsync.drivers.bird import checks, disk
+from confsync.drivers.bird.daemon import Daemon
+from confsync.drivers.bird.health import BirdProbe
+from confsync.drivers.bird.observe import (
+    Place,
+    View,
+    greeted_version,
+    judge_ownership,
+    locate,
+    program_version,
+    refusal,
+    text_of,
+)
+from confsync.drivers.bird.render import held_in, render_id
+from confsync.drivers.bird.socket import DaemonDown
+from confsync.drivers.bird.step import Before, Change, beside
+from confsync.host.files import File, in_thread, unlink_durable
+from confsync.host.process import run
+from confsync.model import limits
+from confsync.model.errors import (
+    ConfsyncError,
+    HostBusy,
+    NotOwned,
+    NotVerified,
+    RollbackFailed,
+    WindowLost,
+)
+from confsync.model.ids import DriverName, Json, digest
+from confsync.model.plan import Step
+from confsync.model.section import Observed, Ownership
+from confsync.ports import Checkpoint, Position, Probe
+
+Stamp = tuple[int, ...]
+"""What changes when a program file is replaced."""
+
+
+class BirdSettings(BaseModel):
+    """How this host's BIRD is reached; empty = found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = False
+    ownership: Literal["whole"] = "whole"
+    config_file: str = ""
+    control_socket: str = ""
+    binary: str = "/usr/sbin/bird"
+    verify_timeout_s: float = Field(default=0.0, ge=0.0, le=limits.VERIFY_MAX_S)
+    hold_s: float | None = Field(default=None, ge=0.0, le=limits.VERIFY_MAX_S)
+
+
+class BirdDriver:
+    """The BIRD of this host."""
+
+    name = DriverName("bird")
+
+    def __init__(
+        self, settings: BirdSettings, *, command_timeout_s: float = limits.BIRD_COMMAND_S
+    ) -> None:
+        self._settings = settings
+        self._command_timeout_s = command_timeout_s
+        self._daemons: dict[str, Daemon] = {}
+        self._program: tuple[Stamp, str | None] = ((), None)
+
+    def decode(self, record: Json) -> Step:
+        """Return the step of a journal record. Raises JournalTooNew."""
+        step = Step.from_json(record)
+        Change.of(step)
+        return step
+
+    async def heal(self) -> tuple[str, ...]:
+        """Remove what a cut-off run of ours left beside the live file."""
+        path = self._place().config_file
+        removed = await in_thread(unlink_durable, *beside(path))
+        return tuple(f"removed {name}" for name in removed)
+
+    def close(self) -> None:
+        """Give up all connections."""
+        for daemon in self._daemons.values():
+            daemon.close()
+
+    # --- looking
+
+    async def observe(self) -> Observed:
+        """Return whose the configuration is, what the disk holds and what BIRD runs."""
+        place = self._place()
+        detail = self._detail(place.config_file, place.socket)
+        try:
+            live, stamp = await in_thread(_read_disk, place.config_file, self._settings.binary)
+            detail |= _on_disk(live)
+            daemon = self._daemon(place.socket)
+            seen = await daemon.look()
+            greeted = greeted_version(daemon.greeting)
+            problem = refusal(greeted, await self._program_version(stamp))
+        except NotOwned as foreign:
+            return Observed(Ownership.FOREIGN, detail, str(foreign))
+        except ConfsyncError as fault:
+            return Observed(Ownership.ABSENT, detail, str(fault))
+        detail["version"] = greeted
+        if problem:
+            return Observed(Ownership.ABSENT, detail, problem)
+        detail["running_render"] = seen.marker
+        detail["held"] = list(seen.held)
+        detail["protocols"] = {name: one.as_json() for name, one in seen.protocols.items()}
+        ownership, reason = judge_ownership(live.data if live else None, seen)
+        notes = _notes(seen, ours=detail["disk_render"] is not None)
+        return Observed(ownership, detail, reason, notes)
+
+    def _detail(self, config_file: str, socket: str) -> dict[str, Json]:
+        return {
+            "config_file": config_file,
+            "socket": socket,
+            "binary": self._settings.binary,
+            "version": None,
+            "disk": None,
+            "disk_render": None,
+            "running_render": None,
+            "file_held": [],
+            "held": [],
+            "verify_s": self._settings.verify_timeout_s,
+            "hold_s": self._settings.hold_s,
+            "protocols": {},
+        }
+
+    async def _program_version(self, stamp: Stamp) -> str | None:
+        """Return the version on disk; asked again only when the program was replaced."""
+        binary = self._settings.binary
+        if stamp != self._program[0]:
+            told = await run([binary, "--version"], limits.BIRD_CHECK_S)
+            self._program = stamp, program_version(told.stdout + told.stderr)
+        return self._program[1]
+
+    # --- before the change
+
+    async def check(self, step: Step) -> None:
+        """Prove that BIRD stands where the plan begins, and would take the new file."""
+        change = Change.of(step)
+        live = await in_thread(disk.read_unmoved, change)
+        daemon = self._daemon(change.socket)
+        checks.require_ready(*await daemon.standing(), change)
+        await checks.require_passwords(change)
+        await in_thread(disk.write_candidate, change, live)
+        try:
+            await checks.require_survivable(change)
+            await checks.require_parsable(daemon, change)
+        except BaseException:
+            await in_thread(unlink_durable, change.candidate)
+            raise
+
+    async def checkpoint(self, step: Step) -> Checkpoint:
+        """Copy the live file beside itself, and note what BIRD runs and what is held by hand."""
+        change = Change.of(step)
+        seen = await self._daemon(change.socket).look()
+        attributes = await in_thread(disk.save, change)
+        return Before(
+            change.old_disk, attributes, seen.marker, seen.held, seen.reconfigured
+        ).as_json()
+
+    def probes(self, step: Step) -> tuple[Probe, ...]:
+        """Return the one probe: sessions, routes, BFD and kernel, seen together."""
+        change = Change.of(step)
+        return (BirdProbe(self._daemon(change.socket), change.render, change.expect),)
+
+    # --- the change, and the way back
+
+    async def apply(self, step: Step, saved: Checkpoint, revert_after_s: float) -> None:  # noqa: ARG002
+        """Let BIRD use the candidate, unconfirmed: it goes back by itself.
+
+        Raises: HostBusy, HostRefused, WindowLost, DeadlinePassed when the outcome is unknown.
+        """
+        change = Change.of(step)
+        daemon = self._daemon(change.socket)
+        live = await in_thread(disk.read_unmoved, change)
+        checks.require_ready(*await daemon.standing(), change)
+        await in_thread(disk.write_candidate, change, live)
+        await daemon.configure(change.candidate, revert_after_s=max(1, math.ceil(revert_after_s)))
+        marker, condition = await daemon.standing()
+        if marker != change.render or condition.window_s is None:
+            raise WindowLost("BIRD took the new configuration, but does not run it unconfirmed")
+
+    async def undo(self, step: Step, saved: Checkpoint) -> None:
+        """Make BIRD run the old file again, and leave the disk as it was."""
+        change, before = Change.of(step), Before.of(saved)
+        try:
+            foreign = await in_thread(disk.restore, change, before)
+            with suppress(DaemonDown):  # it will start on what the disk holds
+                await self._run_old(change, before, foreign=foreign)
+            await in_thread(unlink_durable, *beside(change.config_file))
+        except RollbackFailed:
+            raise
+        except ConfsyncError as fault:
+            raise RollbackFailed(f"{change.config_file}: {fault}") from fault
+
+    async def _run_old(self, change: Change, before: Before, *, foreign: bool) -> None:
+        """Lead BIRD back by its own timer's store, or by a checked copy of the old file.
+
+        Why: where another hand wrote the file and made BIRD read it (`foreign`), both are theirs.
+        """
+        daemon = self._daemon(change.socket)
+        await daemon.settle()
+        marker, condition = await daemon.standing()
+        if marker == change.render and condition.window_s is not None:
+            await daemon.go_back()
+            marker, _ = await daemon.standing()
+        if marker == change.render or (marker != before.running_render and not foreign):
+            path = await in_thread(disk.old_file, change, before)
+            if complaint := await daemon.complaint(path):
+                raise RollbackFailed(f"BIRD refuses the old configuration: {complaint}")
+            await daemon.configure(path)
+            marker, _ = await daemon.standing()
+        if marker != before.running_render and not foreign:
+            raise RollbackFailed(f"BIRD does not run {change.config_file} as it was before")
+        enabled = set(before.disabled) - set((await daemon.look()).held)
+        for name in sorted(enabled):
+            await daemon.disable(name)
+
+    # --- the pivot is behind us
+
+    async def commit(self, step: Step, saved: Checkpoint) -> None:
+        """Put the new file in place, confirm it, and let BIRD read it from there.
+
+        Raises: NotOwned when another hand wrote the file meanwhile; HostBusy, NotVerified.
+        """
+        change, before = Change.of(step), Before.of(saved)
+        await in_thread(disk.pivot, change, before)
+        with suppress(DaemonDown):  # it will start on what the disk holds
+            await self._confirm(change)
+        await in_thread(unlink_durable, *beside(change.config_file))
+
+    async def _confirm(self, change: Change) -> None:
+        daemon = self._daemon(change.socket)
+        confirmed = await daemon.confirm()
+        marker, _ = await daemon.standing()
+        kept = confirmed and marker == change.render
+        if not kept and (complaint := await daemon.complaint(change.config_file)):
+            raise HostBusy(f"BIRD cannot read {change.config_file}: {complaint}")
+        before = await daemon.since()
+        await daemon.configure()
+        marker, _ = await daemon.standing()
+        if marker != change.render:
+            raise NotVerified("BIRD does not run the file that was committed")
+        if kept and (reset := _reset_between(change, before, await daemon.since())):
+            raise NotVerified(f"{', '.join(reset)} reset while the change was made final")
+
+    async def position(self, step: Step, saved: Checkpoint) -> Position:
+        """Tell from disk and daemon where the host stands; with the daemon down from the disk."""
+        change, before = Change.of(step), Before.of(saved)
+        try:
+            found = await in_thread(disk.digest_at, change.config_file)
+            on_disk = _side(found, before.disk, change.new_disk)
+            try:
+                marker, _ = await self._daemon(change.socket).standing()
+            except DaemonDown:
+                return on_disk
+        except ConfsyncError:
+            return Position.UNKNOWN
+        running = _side(marker, before.running_render, change.render)
+        if on_disk is running:
+            return on_disk
+        if Position.UNKNOWN in {on_disk, running}:
+            # Another hand wrote the file: BIRD on its old configuration is all that is ours.
+            return Position.OLD if running is Position.OLD else Position.UNKNOWN
+        return Position.MIXED
+
+    def _place(self) -> Place:
+        settings = self._settings
+        return locate(settings.config_file, settings.control_socket, os.path.exists)
+
+    def _daemon(self, path: str) -> Daemon:
+        if path not in self._daemons:
+            self._daemons[path] = Daemon(path, self._command_timeout_s)
+        return self._daemons[path]
+
+
+def _read_disk(config_file: str, binary: str) -> tuple[File | None, Stamp]:
+    live = disk.read(config_file)
+    try:
+        found = Path(binary).stat()
+    except OSError as fault:
+        raise HostBusy(f"{binary}: {fault.strerror}") from fault
+    return live, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _on_disk(live: File | None) -> dict[str, Json]:
+    if live is None:
+        return {}
+    text = text_of(live.data)
+    return {
+        "disk": digest(live.data),
+        "disk_render": render_id(text),
+        "file_held": sorted(held_in(text)),
+    }
+
+
+def _notes(seen: View, *, ours: bool) -> tuple[str, ...]:
+    notes = []
+    if ours and seen.held:
+        notes.append(f"held by hand: {', '.join(seen.held)}")
+    if seen.condition.window_s is not None:
+        left = f"{seen.condition.window_s:.0f} s"
+        notes.append(f"BIRD runs an unconfirmed configuration and goes back in {left}")
+    if seen.condition.recovering:
+        notes.append("BIRD is in graceful restart recovery")
+    return tuple(notes)
+
+
+def _side(found: str | None, old: str | None, new: str) -> Position:
+    if found == old:
+        return Position.OLD
+    return Position.NEW if found == new else Position.UNKNOWN
+
+
+def _reset_between(change: Change, before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Return the sessions that the plan does not touch, and that are not what they were."""
+    return [
+        name
+        for name, session in change.expect["sessions"].items()
+        if not session["touched"] and before.get(name) != after.get(name)
+    ]

@@ -1,0 +1,160 @@
+"""BIRD's health: one sample, and the pure judgement of samples against the baseline.
+
+Separate because what "as healthy as before" means must be readable, and testable without a daemon.
+Invariant: nobody is blamed for what was down before, and what may be down matters to nobody.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from confsync.drivers.bird.daemon import Daemon
+from confsync.host import netlink
+from confsync.model.ids import Json
+from confsync.ports import Judgement, Sample, Verdict
+
+_FAMILIES: Final = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+_WORST_FIRST: Final = (Verdict.LOST, Verdict.FAILED, Verdict.WAIT)
+_REASONS_SHOWN: Final = 4
+_COUNTED: Final = {"imports": "imported", "exports": "exported"}
+
+
+class BirdProbe:
+    """What must be as healthy after a step as before."""
+
+    name = "bird"
+
+    def __init__(self, daemon: Daemon, render: str, expect: Json) -> None:
+        self._daemon = daemon
+        self._render = render
+        self._expect = expect
+
+    async def sample(self) -> Sample:
+        """Return what BIRD and the kernel say now. Raises HostBusy, DeadlinePassed."""
+        seen = await self._daemon.look()
+        kernel = {name: await netlink.bird_routes(number) for name, number in _FAMILIES.items()}
+        return {
+            "marker": seen.marker,
+            "window": seen.condition.window_s,
+            "recovering": seen.condition.recovering,
+            "protocols": {name: one.as_json() for name, one in seen.protocols.items()},
+            "bfd": seen.bfd,
+            "kernel": {name: {"real": one.real, "dead": one.dead} for name, one in kernel.items()},
+        }
+
+    def judge(self, baseline: Sample, seen: Sequence[Sample]) -> Judgement:
+        """Compare the newest sample with the baseline."""
+        return judge(self._render, self._expect, baseline, seen[-1])
+
+
+def judge(render: str, expect: Json, baseline: Sample, now: Sample) -> Judgement:
+    """Return the worst finding; the reasons of equally bad ones are told together.
+
+    Shape: `expect` as in the step: names of all protocols, sessions by protocol (`imports` and
+    `exports` = the plan may change what passes there), kernel export by family.
+    """
+    found = list(_findings(render, expect, baseline, now))
+    for verdict in _WORST_FIRST:
+        if reasons := [reason for kind, reason in found if kind is verdict]:
+            more = len(reasons) - _REASONS_SHOWN
+            told = "; ".join(reasons[:_REASONS_SHOWN])
+            return Judgement(verdict, told + (f"; and {more} more" if more > 0 else ""))
+    return Judgement(Verdict.OK)
+
+
+Finding = tuple[Verdict, str]
+
+
+def _findings(render: str, expect: Json, baseline: Sample, now: Sample) -> Iterator[Finding]:
+    if now["marker"] != render:
+        yield Verdict.LOST, "BIRD runs another configuration than the one under test"
+        return
+    if now["window"] is None:
+        yield Verdict.LOST, "BIRD's undo timer is gone: somebody configured it meanwhile"
+        return
+    if now["recovering"]:
+        yield Verdict.WAIT, "graceful restart recovery in progress"
+    wanted, there = set(expect["protocols"]), set(now["protocols"])
+    for name in sorted(wanted - there):
+        yield Verdict.FAILED, f"protocol {name} is missing"
+    for name in sorted(there - wanted):
+        yield Verdict.FAILED, f"protocol {name} is there, though the configuration has none"
+    for name, session in sorted(expect["sessions"].items()):
+        if session["required"] and name in there:
+            yield from _session(_spoken(name, expect), name, session, baseline, now)
+    yield from _kernel(expect["kernel"], baseline, now)
+
+
+def _session(
+    spoken: str, name: str, want: Json, baseline: Sample, now: Sample
+) -> Iterator[Finding]:
+    before = baseline["protocols"].get(name)
+    after = now["protocols"][name]
+    was_up = before is not None and _established(before)
+    if not (was_up or want["touched"]):
+        return
+    if was_up and not want["touched"] and after["since"] != before["since"]:
+        yield Verdict.FAILED, f"{spoken} was reset, though the change does not touch it"
+        return
+    if not _established(after):
+        yield Verdict.WAIT, f"{spoken} not Established: {_why(after)}"
+        return
+    channel = after["channels"].get(want["family"], {})
+    if channel.get("state") != "UP":
+        yield Verdict.WAIT, f"{spoken}: channel {want['family']} {channel.get('state', 'missing')}"
+        return
+    earlier = before["channels"].get(want["family"], {}) if was_up else {}
+    if channel["limit_hit"] and not earlier.get("limit_hit", False):
+        yield Verdict.FAILED, f"{spoken}: a route limit is hit"
+    for anew, counted in _COUNTED.items():
+        if not want[anew] and earlier.get(counted, 0) > 0 and channel[counted] == 0:
+            yield Verdict.WAIT, f"{spoken}: no routes {counted}, {earlier[counted]} before"
+    if want["bfd"]:
+        neighbor = want["neighbor"]
+        state = now["bfd"].get(neighbor, "missing")
+        asked = want["touched"] or baseline["bfd"].get(neighbor) == "Up"
+        if asked and state != "Up":
+            yield Verdict.WAIT, f"{spoken}: BFD {state}"
+
+
+def _kernel(want: Json, baseline: Sample, now: Sample) -> Iterator[Finding]:
+    if want["changed"]:
+        return
+    for family in _FAMILIES:
+        before, after = baseline["kernel"][family], now["kernel"][family]
+        if want[family] and before["real"] > 0 == after["real"] and _imports(family, now):
+            left = f"{after['dead']} unreachable" if after["dead"] else "none"
+            yield (
+                Verdict.WAIT,
+                f"kernel {family}: no route with a next hop, {before['real']} before; left: {left}",
+            )
+
+
+def _imports(family: str, now: Sample) -> bool:
+    """Tell whether any session brings routes that the kernel should have."""
+    return any(
+        one["channels"].get(family, {}).get("imported", 0) > 0
+        for one in now["protocols"].values()
+        if one["proto"] == "BGP"
+    )
+
+
+def _established(protocol: Json) -> bool:
+    return bool(protocol["state"] == "up" and protocol["info"] == "Established")
+
+
+def _why(protocol: Json) -> str:
+    told = protocol["info"] or ("disabled" if protocol["state"] == "down" else protocol["state"])
+    error = protocol["last_error"]
+    return f"{told}, last error {error}" if error and error not in told else str(told)
+
+
+def _spoken(name: str, expect: Json) -> str:
+    """Return a peer's name as documents have it; with its family where both have a session."""
+    family = expect["sessions"][name]["family"]
+    stem = name.removesuffix(f"_{family}")
+    peer = stem.removeprefix("cs_").replace("D", "-") if stem != name else name
+    twins = sum(other.startswith(f"{stem}_ipv") for other in expect["sessions"])
+    return f"{peer} {family}" if twins > 1 else peer

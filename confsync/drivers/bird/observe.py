@@ -1,0 +1,288 @@
+"""What BIRD says of itself, as values: parsers over reply lines, and whose the live file is.
+
+Separate because BIRD's output is not an interface: every assumption on it stands here, tolerant of
+columns pushed aside by long names, lines added by later versions and times in one word or two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from confsync.drivers.bird.render import is_intact, render_id
+from confsync.drivers.bird.socket import Reply
+from confsync.model.ids import Digest, Json, digest
+from confsync.model.section import Ownership
+
+_GREETING: Final = re.compile(r"BIRD (?:v?)(?P<version>\d+\.[^ ]+) ready")
+_PROGRAM: Final = re.compile(r"BIRD version (?P<version>\S+)")
+_PROTOCOL: Final = re.compile(
+    r"(?P<name>\S+)\s+(?P<proto>\S+)\s+(?P<table>\S+)\s+(?P<state>\S+)\s+"
+    r"(?P<since>\S+(?: \d\d:\d\d(?::[\d.]+)?)?)(?:\s+(?P<info>.*?))?\s*"
+)
+_BFD: Final = re.compile(r"(?P<address>[0-9a-fA-F:.]+)(?:%\S+)?\s+\S+\s+(?P<state>[A-Z]\w+)\s+\d.*")
+_COUNT: Final = re.compile(r"(\d+) (imported|exported)\b")
+_WINDOW: Final = re.compile(r"undo in (\d+(?:\.\d+)?)")
+_KEYS: Final = frozenset({"Neighbor address", "Last error", "State", "Routes"})
+_READY, _UNCONFIRMED, _EVALUATED, _RECOVERING = 3, 22, 23, 24
+_PROTOCOL_LINE, _DETAIL_LINE, _BFD_LINE = 1002, 1006, 1020
+_TALKING: Final = frozenset({"BGP", "OSPF", "RIP", "Babel", "RPKI"})
+
+EXAMPLES: Final = frozenset(
+    {
+        # Debian's untouched /etc/bird/bird.conf: bullseye (2.0.7) and bookworm (2.0.12); trixie.
+        Digest("b1771f5b3ea665544cfe7dbadf3421fe077630e1d1a5d068edf75822af226052"),
+        Digest("411cd66de9592b4ac4cf1dc537a34bbf60fce7bd74474256663f39015fd9a9e8"),
+    }
+)
+_PLACES: Final = (
+    ("/etc/bird/bird.conf", "/run/bird/bird.ctl"),
+    ("/etc/bird.conf", "/run/bird.ctl"),
+)
+
+
+class Place(NamedTuple):
+    """Where BIRD reads its configuration and listens."""
+
+    config_file: str
+    socket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One family of a protocol."""
+
+    state: str = ""
+    imported: int = 0
+    exported: int = 0
+    limit_hit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One protocol as `show protocols all` tells it; `since` is only ever compared for change."""
+
+    name: str
+    proto: str
+    state: str
+    since: str
+    info: str
+    neighbor: str = ""
+    last_error: str = ""
+    channels: dict[str, Channel] = field(default_factory=dict)
+
+    @property
+    def held(self) -> bool:
+        """Tell whether somebody disabled it: down, and BIRD knows no other reason."""
+        return self.state == "down" and not self.info
+
+    def as_json(self) -> Json:
+        return {
+            "proto": self.proto,
+            "state": self.state,
+            "since": self.since,
+            "info": self.info,
+            "neighbor": self.neighbor,
+            "last_error": self.last_error,
+            "channels": {
+                name: {
+                    "state": channel.state,
+                    "imported": channel.imported,
+                    "exported": channel.exported,
+                    "limit_hit": channel.limit_hit,
+                }
+                for name, channel in self.channels.items()
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What `configure status` says: ready for a configuration, or why not.
+
+    Shape: `recovering` = graceful restart is under way.
+    Units: `window_s` is the time until an unconfirmed configuration is undone, None = confirmed.
+    """
+
+    busy: str
+    window_s: float | None
+    recovering: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that one look at the daemon shows."""
+
+    marker: str | None
+    condition: Condition
+    reconfigured: str
+    protocols: dict[str, Protocol]
+    bfd: dict[str, str]
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name, one in self.protocols.items() if one.held))
+
+
+STAND: Final = ("eval cs_render", "configure status", "show status")
+"""The commands that tell which of our files BIRD runs, and whether it is ready."""
+LOOK: Final = (*STAND, "show protocols all", "show bfd sessions")
+"""The commands whose replies make a View; one write, five replies."""
+
+
+def view(replies: Sequence[Reply]) -> View:
+    """Return what the replies to LOOK say."""
+    marker, condition, status, protocols, bfd = replies
+    told = [line.text for line in status.lines]
+    return View(
+        marker=parse_marker(marker),
+        condition=parse_condition(condition, status),
+        reconfigured=next((t for t in told if t.startswith("Last reconfiguration")), ""),
+        protocols={one.name: one for one in parse_protocols(protocols)},
+        bfd=parse_bfd(bfd),
+    )
+
+
+def parse_marker(reply: Reply) -> str | None:
+    """Return the id of the rendered file that BIRD runs; None when it runs none of ours."""
+    return reply.text.strip() if reply.code == _EVALUATED else None
+
+
+def parse_condition(reply: Reply, status: Reply) -> Condition:
+    """Return whether BIRD is ready for another configuration.
+
+    Shape: the replies to `configure status` and `show status`.
+    """
+    window = _WINDOW.search(reply.find(_UNCONFIRMED) or "")
+    ready = reply.find(_READY) is not None
+    return Condition(
+        busy="" if ready else reply.lines[0].text,
+        window_s=float(window[1]) if window else None,
+        recovering=status.find(_RECOVERING) is not None,
+    )
+
+
+def parse_protocols(reply: Reply) -> tuple[Protocol, ...]:
+    """Return every protocol with its channels."""
+    return tuple(_protocol(head, details) for head, details in _blocks(reply))
+
+
+def parse_bfd(reply: Reply) -> dict[str, str]:
+    """Return the state of each BFD session by its neighbour's address."""
+    rows = (_BFD.fullmatch(line.text.strip()) for line in reply.lines if line.code == _BFD_LINE)
+    return {row["address"]: row["state"] for row in rows if row}
+
+
+def greeted_version(greeting: str) -> str | None:
+    """Return the version that a greeting names."""
+    found = _GREETING.search(greeting)
+    return found["version"] if found else None
+
+
+def program_version(text: str) -> str | None:
+    """Return the version that `bird --version` prints."""
+    found = _PROGRAM.search(text)
+    return found["version"] if found else None
+
+
+def refusal(greeted: str | None, program: str | None) -> str:
+    """Return why this BIRD cannot be worked with; empty = it can."""
+    if greeted is None:
+        return "what answers on the control socket is not BIRD"
+    if greeted.startswith(("0.", "1.")):
+        return f"BIRD {greeted} is too old: confsync needs 2.0 or later (two daemons, no window)"
+    if program != greeted:
+        found = program or "nothing that can be read"
+        return f"BIRD {greeted} runs, but the program on disk is {found}: restart BIRD first"
+    return ""
+
+
+def locate(config_file: str, socket: str, exists: Callable[[str], bool]) -> Place:
+    """Return what the settings say, else the first place that exists, else Debian's."""
+    for place in _PLACES:
+        if any(map(exists, place)):
+            break
+    else:
+        place = Place(*_PLACES[0])
+    return Place(config_file or place[0], socket or place[1])
+
+
+def judge_ownership(data: bytes | None, seen: View) -> tuple[Ownership, str]:
+    """Return whose the live file is, and in one sentence why we keep off (empty = we need not).
+
+    Why: an untouched example may be replaced only while BIRD does not talk to anybody; sessions
+    that its file does not have were loaded from a file that we do not know.
+    """
+    if data is None or digest(data) in EXAMPLES:
+        if seen.marker is not None:
+            return Ownership.EDITED, "BIRD runs what confsync wrote, but the file is gone"
+        if any(one.proto in _TALKING for one in seen.protocols.values()):
+            return Ownership.FOREIGN, "BIRD runs sessions that its configuration file does not have"
+        return Ownership.OWNED, ""
+    text = text_of(data)
+    written = render_id(text)
+    if written is None:
+        return Ownership.FOREIGN, "the configuration file was not written by confsync"
+    if not is_intact(text):
+        return Ownership.EDITED, "the configuration file was edited after confsync wrote it"
+    if seen.marker != written:
+        return Ownership.EDITED, "BIRD runs another configuration than its file holds"
+    return Ownership.OWNED, ""
+
+
+def text_of(data: bytes) -> str:
+    """Return a file as text; what is no UTF-8 was not written by us, and never looks intact."""
+    return data.decode(errors="replace")
+
+
+def _blocks(reply: Reply) -> Iterator[tuple[re.Match[str], list[str]]]:
+    head: re.Match[str] | None = None
+    details: list[str] = []
+    for code, text in reply.lines:
+        if code == _DETAIL_LINE:
+            details.append(text)
+        elif code == _PROTOCOL_LINE and (found := _PROTOCOL.fullmatch(text)):
+            if head:
+                yield head, details
+            head, details = found, []
+    if head:
+        yield head, details
+
+
+def _protocol(head: re.Match[str], details: list[str]) -> Protocol:
+    words: dict[str, dict[str, str]] = {"": {}}
+    limited = set()
+    channel = ""
+    for line in details:
+        key, colon, value = line.strip().partition(":")
+        if not colon:
+            if key.startswith("Channel "):
+                channel = key.removeprefix("Channel ")
+                words[channel] = {}
+        elif key in _KEYS:
+            words[channel].setdefault(key, value.strip())
+        elif key.endswith(" limit") and value.endswith("[HIT]"):
+            limited.add(channel)
+    own = words.pop("")
+    return Protocol(
+        name=head["name"],
+        proto=head["proto"],
+        state=head["state"],
+        since=head["since"],
+        info=re.sub(r"\s{2,}", ", ", head["info"] or ""),
+        neighbor=own.get("Neighbor address", ""),
+        last_error=own.get("Last error", ""),
+        channels={name: _channel(told, name in limited) for name, told in words.items()},
+    )
+
+
+def _channel(told: dict[str, str], limited: bool) -> Channel:
+    counts = {kind: int(count) for count, kind in _COUNT.findall(told.get("Routes", ""))}
+    return Channel(
+        state=told.get("State", ""),
+        imported=counts.get("imported", 0),
+        exported=counts.get("exported", 0),
+        limit_hit=limited,
+    )

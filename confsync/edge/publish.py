@@ -1,0 +1,318 @@
+"""Write a whole tree to Consul as one numbered change: what `confsync push` does.
+
+Separate because it is the only writer of documents. Readers are never shown a half of it as
+complete: `head` says *publishing* until the last transaction, every transaction checks that the
+head is still ours, and what somebody wrote past the head is never overwritten unseen.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from confsync.edge.consul import bad_keys, is_folder
+from confsync.edge.transport import Client, Entry
+from confsync.model import limits
+from confsync.model.errors import Conflict, InvalidConfig, Oversized, Torn, Violation
+from confsync.model.ids import KEY, Digest, Json, LayerPath, canonical, digest
+from confsync.model.snapshot import (
+    Head,
+    Manifest,
+    Phase,
+    document_key,
+    manifest_key,
+    parse_head,
+    parse_manifest,
+)
+
+Tree = Mapping[LayerPath, Mapping[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Who changes what was published, and why; `at` is RFC 3339 with an offset."""
+
+    by: str
+    at: str
+    why: str = ""
+    via: str = ""
+    git: str = ""
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a push did; `change` is the old number when there was nothing to do.
+
+    Shape: keys as ``desired/common/bgp``; `adopted` are edits past head that the tree now holds.
+    """
+
+    change: int
+    written: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    adopted: tuple[str, ...] = ()
+
+    @property
+    def nothing(self) -> bool:
+        """Tell whether everything was published already."""
+        return not (self.written or self.removed or self.adopted)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What Consul holds before a push; keys are relative to the prefix.
+
+    Shape: `promised` holds the digests of a push that never ended.
+    """
+
+    head: Head | None
+    head_index: int
+    manifests: Mapping[LayerPath, Manifest]
+    documents: Mapping[str, Entry]
+    promised: Mapping[str, Digest]
+
+    @property
+    def change(self) -> int:
+        """Return the highest number that was given so far."""
+        numbers = [manifest.change for manifest in self.manifests.values()]
+        return max([0, *numbers, self.head.change if self.head else 0])
+
+    @property
+    def recorded(self) -> dict[str, Digest]:
+        """Return the digest that each document has by its layer's manifest."""
+        return {
+            document_key(layer, name): recorded
+            for layer, manifest in self.manifests.items()
+            for name, recorded in manifest.documents.items()
+        }
+
+    def found(self, key: str) -> Digest | None:
+        """Return the digest of a document as it is, None if it is not there."""
+        return digest(self.documents[key].value) if key in self.documents else None
+
+
+async def publish(client: Client, prefix: str, documents: Tree, record: Record) -> Published:
+    """Make Consul hold exactly this tree; the caller has validated it and made it canonical JSON.
+
+    Shape: `documents` maps a layer to its documents by name; what it does not name is removed.
+    Raises: Conflict, for a rival or edits past head; SourceError; InvalidConfig.
+    """
+    wanted: dict[str, bytes] = {
+        document_key(layer, name): raw
+        for layer, named in documents.items()
+        for name, raw in named.items()
+    }
+    _check_names(wanted)
+    state = await _read(client, f"{prefix}/")
+    _refuse_rival(state, record)
+    _refuse_edits(state, wanted)
+    result = _compare(state, wanted)
+    complete = state.head is not None and state.head.phase is Phase.COMPLETE
+    if result.nothing and complete and not record.allow:
+        return replace(result, change=state.change)
+    head = Head(phase=Phase.COMPLETE, change=result.change, **_fields(record))
+    ops = [
+        _history(state, head, wanted, result),
+        *_documents(state, wanted, result),
+        *_manifests(state, documents, result.change),
+    ]
+    if result.change > limits.CHANGES_KEPT:
+        ops.append({"Verb": "delete", "Key": f"changes/{result.change - limits.CHANGES_KEPT}"})
+    await _write(client, f"{prefix}/", head, state.head_index, ops)
+    return result
+
+
+async def _read(client: Client, prefix: str) -> State:
+    """Read everything that a push depends on, in one transaction."""
+    parts = [f"{prefix}{part}" for part in ("head", "manifest/", "desired/")]
+    found = await client.read(parts, limits.CONSUL_TREE_BYTES)
+    if bad := bad_keys(found, f"{prefix}desired/"):
+        raise Conflict(f"keys that no document may have, delete them first: {', '.join(bad)}")
+    at = {key.removeprefix(prefix): entry for key, entry in found.items()}
+    head = parse_head(at["head"].value) if "head" in at else None
+    return State(
+        head,
+        at["head"].modified if "head" in at else 0,
+        {
+            LayerPath(key.removeprefix("manifest/")): parse_manifest(entry.value, key)
+            for key, entry in at.items()
+            if key.startswith("manifest/")
+        },
+        {
+            key: entry
+            for key, entry in at.items()
+            if key.startswith("desired/") and not is_folder(key, entry)
+        },
+        await _promised(client, prefix, head),
+    )
+
+
+async def _promised(client: Client, prefix: str, head: Head | None) -> dict[str, Digest]:
+    """Return what a push that never ended was about to write."""
+    if head is None or head.phase is Phase.COMPLETE:
+        return {}
+    key = f"{prefix}changes/{head.change}"
+    record = (await client.read([key])).get(key)
+    try:
+        documents = json.loads(record.value)["documents"] if record else {}
+        return {key: after for key, (_, after) in documents.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Torn(f"{key} is not a record of a change: {error!r}") from error
+
+
+def _check_names(wanted: Mapping[str, bytes]) -> None:
+    """Refuse names that no document may have. Raises InvalidConfig."""
+    bad = [k for k in wanted if not KEY.fullmatch(k) or len(k) > limits.KEY_BYTES]
+    if bad:
+        raise InvalidConfig(
+            tuple(Violation("CS-K001", (), f"{key!r} is no name of a document") for key in bad)
+        )
+
+
+def _refuse_rival(state: State, record: Record) -> None:
+    """Give way to a push that is at work; one that never ended is overtaken. Raises Conflict."""
+    head = state.head
+    if head is None or head.phase is Phase.COMPLETE:
+        return
+    age_s = _seconds_between(head.at, record.at)
+    if age_s is not None and abs(age_s) < limits.PUBLISHING_S:
+        raise Conflict(
+            f"{head.by or 'somebody'} is publishing change {head.change} since {head.at}; "
+            f"try again in {limits.PUBLISHING_S:g} s"
+        )
+
+
+def _refuse_edits(state: State, wanted: Mapping[str, bytes]) -> None:
+    """Never overwrite unseen what somebody wrote past the head. Raises Conflict.
+
+    Why: an edit that the tree holds as well is no conflict, so that both ways out are open.
+    """
+    recorded = state.recorded
+    edits = [
+        key
+        for key in sorted(state.documents.keys() | recorded.keys())
+        if state.found(key) not in {recorded.get(key), state.promised.get(key, recorded.get(key))}
+        and state.found(key) != (digest(wanted[key]) if key in wanted else None)
+    ]
+    if edits:
+        raise Conflict(
+            f"edited past head, not by push: {', '.join(edits)}; take each edit over into the "
+            f"tree, or write the tree's document there, then push again"
+        )
+
+
+def _compare(state: State, wanted: Mapping[str, bytes]) -> Published:
+    """Return what a push of this tree does."""
+    recorded = state.recorded
+    digests = {key: digest(raw) for key, raw in wanted.items()}
+    written = {key for key in wanted if state.found(key) != digests[key]}
+    removed = state.documents.keys() - wanted.keys()
+    known = recorded.keys() | wanted.keys()
+    unrecorded = {key for key in known if recorded.get(key) != digests.get(key)}
+    return Published(
+        state.change + 1,
+        tuple(sorted(written)),
+        tuple(sorted(removed)),
+        tuple(sorted(unrecorded - written - removed)),
+    )
+
+
+def _history(
+    state: State, head: Head, wanted: Mapping[str, bytes], result: Published
+) -> dict[str, Json]:
+    """Return the write of the change's record: each path with its digest before and after."""
+    paths = (*result.written, *result.removed, *result.adopted)
+    documents = {
+        key: [state.recorded.get(key), digest(wanted[key]) if key in wanted else None]
+        for key in paths
+    }
+    record = {**head.as_json(), "documents": documents}
+    return _set(f"changes/{head.change}", canonical(record))
+
+
+def _documents(
+    state: State, wanted: Mapping[str, bytes], result: Published
+) -> Iterator[dict[str, Json]]:
+    """Yield the writes of documents and texts; one fails if its document changed since the read."""
+    for sha, raw in {digest(wanted[key]): wanted[key] for key in result.written}.items():
+        yield _set(f"blobs/{sha}", raw)
+    for key in result.written:
+        entry = state.documents.get(key)
+        yield {**_set(key, wanted[key]), "Verb": "cas", "Index": entry.modified if entry else 0}
+    for key in result.removed:
+        yield {"Verb": "delete-cas", "Key": key, "Index": state.documents[key].modified}
+
+
+def _manifests(state: State, documents: Tree, change: int) -> Iterator[dict[str, Json]]:
+    """Yield the writes of manifests that differ; a layer that is left empty says so."""
+    for layer in sorted(documents.keys() | state.manifests.keys()):
+        now = {name: digest(raw) for name, raw in documents.get(layer, {}).items()}
+        old = state.manifests.get(layer)
+        if old is None or dict(old.documents) != now:
+            yield _set(manifest_key(layer), canonical(Manifest(change, now).as_json()))
+
+
+async def _write(
+    client: Client, prefix: str, head: Head, index: int, ops: Sequence[dict[str, Json]]
+) -> None:
+    """Write everything between two states of head, in as few transactions as possible.
+
+    Raises: Conflict, when the head is not ours any more: a rival is fenced off at each chunk.
+    """
+    chunks = list(_chunks(ops))
+    for number, chunk in enumerate(chunks):
+        last = number == len(chunks) - 1
+        fence: dict[str, Json] = {"Verb": "check-index", "Key": "head", "Index": index}
+        if number == 0 or last:
+            now = head if last else replace(head, phase=Phase.PUBLISHING)
+            fence = {**_set("head", canonical(now.as_json())), "Verb": "cas", "Index": index}
+        below = [{**op, "Key": prefix + op["Key"]} for op in (fence, *chunk)]
+        try:
+            results = await client.write(below)
+        except Conflict as error:
+            if error.op == 0:
+                raise Conflict(
+                    "another push is at work: the head has changed; push again", 0
+                ) from error
+            raise
+        if written := results.get(f"{prefix}head"):
+            index = written.modified
+
+
+def _chunks(ops: Sequence[dict[str, Json]]) -> Iterator[list[dict[str, Json]]]:
+    """Yield operations in portions that fit in a transaction together with one on the head."""
+    chunk: list[dict[str, Json]] = []
+    room_bytes = limits.TXN_BYTES - limits.HEAD_BYTES
+    left_bytes = room_bytes
+    for op in ops:
+        size_bytes = len(op.get("Value", "")) * 3 // 4 + len(op["Key"])
+        if size_bytes > room_bytes:
+            raise Oversized(f"{op['Key']}: {size_bytes} bytes do not fit in one transaction")
+        if len(chunk) == limits.TXN_OPS - 1 or size_bytes > left_bytes:
+            yield chunk
+            chunk, left_bytes = [], room_bytes
+        chunk.append(op)
+        left_bytes -= size_bytes
+    yield chunk
+
+
+def _set(key: str, value: bytes) -> dict[str, Json]:
+    """Return the operation that writes one key."""
+    return {"Verb": "set", "Key": key, "Value": base64.b64encode(value).decode()}
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """Return a record's fields as a head has them."""
+    return {name: getattr(record, name) for name in ("by", "at", "via", "why", "git", "allow")}
+
+
+def _seconds_between(earlier: str, later: str) -> float | None:
+    """Return the seconds between two times, None if one cannot be read."""
+    try:
+        return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+    except (ValueError, TypeError):
+        return None

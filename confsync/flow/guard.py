@@ -1,0 +1,30 @@
+"""Run to completion: the one bare task of the program.
+
+Separate because a transaction must not be cut by a sibling that fails. A shielded task inside a
+TaskGroup is cut with the group; a bare task, awaited in a loop, runs to its end, and the
+cancellation is raised afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def to_completion(work: Coroutine[Any, Any, T]) -> T:
+    """Await work to its end, however often the caller is cancelled meanwhile."""
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as cut:
+            cancelled = cut
+    if cancelled is not None:
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            raise cancelled from fault
+        raise cancelled
+    return task.result()

@@ -1,0 +1,108 @@
+"""Every bound and time-out of the system in one table; their relations hold or nothing imports.
+
+Separate so that a reviewer can see all numbers at once and no wait, queue or body is unbounded.
+Units: seconds (`_s`) and bytes (`_bytes`) unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- documents (sources: the KV rules of our tree; Consul refuses values over 512 KiB)
+DOCUMENT_BYTES: Final = 64 * 1024
+SNAPSHOT_BYTES: Final = 4 * 1024 * 1024
+DOCUMENT_DEPTH: Final = 32
+DOCUMENT_LEAVES: Final = 10_000
+DOCUMENT_FAULTS: Final = 50  # reported of one document; more do not help to mend it
+STRING_CHARS: Final = 4096
+KEY_BYTES: Final = 200
+INTEGER_DIGITS: Final = 20
+GUARD_LEAVES: Final = 10  # a share of fewer leaves says nothing about a mass removal
+
+# --- Consul (blocking queries: the server adds up to wait/16)
+CONSUL_WAIT_S: Final = 55.0
+CONSUL_WAIT_SLACK_S: Final = CONSUL_WAIT_S / 16 + 10.0
+CONSUL_CONNECT_S: Final = 3.0
+CONSUL_READ_S: Final = 10.0
+WAY_HOME_S: Final = 5.0
+BACKOFF_MIN_S: Final = 0.25
+BACKOFF_MAX_S: Final = 30.0
+TXN_OPS: Final = 64
+TXN_BYTES: Final = 350 * 1024
+CHANGES_KEPT: Final = 200
+HEAD_BYTES: Final = 16 * 1024
+CONSUL_TREE_BYTES: Final = 32 * 1024 * 1024  # the whole fleet's tree, read by `push` only
+CONSUL_ERROR_CHARS: Final = 256
+CONSUL_RETRY_AFTER_S: Final = 60.0  # the most that a server may ask us to wait
+WATCH_GAP_S: Final = 0.02  # between two queries of one watch, while content really changes
+WATCH_IDLE_BURST: Final = 2  # replies that came early and brought nothing ...
+WATCH_IDLE_EVERY_S: Final = 15.0  # ... and then one in so many seconds
+EMPTY_LAYER_S: Final = 60.0
+PUBLISHING_S: Final = 60.0  # after this a push that never ended may be overtaken
+
+# --- host
+BIRD_COMMAND_S: Final = 5.0
+BIRD_REPLY_BYTES: Final = 16 * 1024 * 1024
+BIRD_COMMAND_BYTES: Final = 1000
+BIRD_LINE_BYTES: Final = 4096  # BIRD cuts its own lines at 512
+BIRD_FILE_BYTES: Final = 8 * 1024 * 1024
+BIRD_PASSWORD_BYTES: Final = 80  # Linux TCP-MD5; a longer one leaves the session down, silently
+BIRD_POLL_S: Final = 0.01
+BIRD_CHECK_S: Final = 10.0
+BIRD_CONFIGURE_S: Final = 10.0
+CHILD_OUTPUT_BYTES: Final = 64 * 1024
+CHILD_CPU_S: Final = 10
+NETLINK_S: Final = 1.0
+CHILD_MEMORY_BYTES: Final = 1024 * 1024 * 1024
+FREE_DISK_BYTES: Final = 16 * 1024 * 1024
+
+# --- BGP sections (sources: RFC 4271 and 7607; BIRD 2.0.12 takes symbols up to 64 characters and
+# aborts on a quoted string above about 4.1 kB)
+BGP_NAME_CHARS: Final = 48
+BGP_TEXT_CHARS: Final = 255
+BGP_PATH_BYTES: Final = 255
+BGP_TIMER_MAX_S: Final = 65_535
+BGP_HOLD_MIN_S: Final = 3
+BGP_DELAY_MAX_S: Final = 3_600
+BFD_INTERVAL_MIN_MS: Final = 10
+BFD_INTERVAL_MAX_MS: Final = 60_000
+BFD_INTERVAL_SAFE_MS: Final = 100
+BFD_MULTIPLIER_MAX: Final = 255
+BIRD_SYMBOL_CHARS: Final = 64
+VERIFY_HITLESS_S: Final = 3.0
+VERIFY_RESET_S: Final = 15.0
+CONVERGE_S: Final = 5.0
+HOLD_HITLESS_S: Final = 1.0
+HOLD_RESET_S: Final = 3.0
+
+# --- transaction
+SAMPLE_EVERY_S: Final = 0.2
+VERIFY_MAX_S: Final = 120.0
+COMMIT_MARGIN_S: Final = 30.0
+COMMIT_TRIES: Final = 3
+TRANSIENT_TRIES: Final = 3
+HISTORY_KEPT: Final = 200
+
+# --- agent
+STALE_AFTER_S: Final = 130.0
+READY_GRACE_S: Final = 10.0
+RETRY_S: Final = 5.0
+TICK_S: Final = 1.0
+WATCHDOG_FEED_S: Final = 10.0
+WATCHDOG_S: Final = 30.0
+STOP_S: Final = 240.0
+HTTP_HEADER_BYTES: Final = 4096
+HTTP_REQUEST_S: Final = 2.0
+HTTP_BODY_BYTES: Final = 4096
+HTTP_CONNECTIONS: Final = 256
+HTTP_CONNECTIONS_PER_PEER: Final = 32
+HTTP_STOP_S: Final = 1.0
+LOCAL_CALL_S: Final = STOP_S + 10.0
+SETTINGS_BYTES: Final = 256 * 1024
+
+assert CONSUL_WAIT_S + CONSUL_WAIT_SLACK_S < STALE_AFTER_S, "an idle watch must not look stale"
+assert WATCHDOG_FEED_S * 2 < WATCHDOG_S, "one missed feed must not kill the agent"
+assert max(BIRD_CHECK_S, BIRD_CONFIGURE_S, WAY_HOME_S) < WATCHDOG_S, (
+    "no await outlives the watchdog"
+)
+assert VERIFY_MAX_S + COMMIT_MARGIN_S + 3 * BIRD_CONFIGURE_S < STOP_S, "a transaction ends in time"

@@ -1,0 +1,76 @@
+"""The Section protocol: one part of the desired state, with one owner.
+
+Separate because everything that decides knows sections only by this shape; a new subsystem is a
+new folder under `drivers` and one line in its dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+from confsync.model.errors import Violations
+from confsync.model.ids import Json, ObjectId, SectionName, Tree
+from confsync.model.plan import Step
+
+V = TypeVar("V")
+
+
+class Scope(StrEnum):
+    """Whose state a section describes; a transaction never mixes scopes."""
+
+    NODE = "node"
+    SITE = "site"
+
+
+class Ownership(StrEnum):
+    """What we may do with what a driver found on the host."""
+
+    OWNED = "owned"  # ours: written by us, or nothing to lose
+    FOREIGN = "foreign"  # somebody's: observe and report until `confsync adopt`
+    EDITED = "edited"  # ours, then changed by another hand
+    ABSENT = "absent"  # the subsystem does not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a driver read from the host: a verdict for everybody, details for its own section.
+
+    Shape: `detail` is JSON that only the driver and its section understand; `problem` says in
+    one sentence why nothing can be planned (empty = fine); `notes` are findings for people.
+    """
+
+    ownership: Ownership
+    detail: Json
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Section(Protocol[V]):
+    """A part of the desired state: its shape, its rules, and the plan towards it. Pure."""
+
+    name: SectionName
+    scope: Scope
+
+    def parse(self, tree: Tree) -> V | Violations:
+        """Return the frozen value, or every fault of its shape; facts are substituted already."""
+
+    def rules(self, value: V, siblings: Mapping[SectionName, object]) -> Violations:
+        """Return every broken rule; all of them run."""
+
+    def warnings(self, value: V) -> tuple[str, ...]:
+        """Return what is allowed but deserves a second look."""
+
+    def inventory(self, value: V) -> frozenset[ObjectId]:
+        """Return the objects that this value keeps on the host."""
+
+    def canonical(self, value: V) -> bytes:
+        """Return the value's one JSON text, which `parse` reads back."""
+
+    def plan(self, want: V, had: V | None, seen: Observed) -> tuple[Step, ...]:
+        """Return the ordered steps from what is seen to what is wanted; none if equal."""
+
+
+AnySection = Section[Any]

@@ -1,0 +1,152 @@
+"""Settings -> ports: what the agent and the command line work with.
+
+Separate because here alone adapters are chosen; a new subsystem is one line in `parts_of`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from confsync.drivers.bird.driver import BirdDriver, BirdSettings
+from confsync.drivers.bird.section import BgpSection
+from confsync.edge.consul import ConsulSource
+from confsync.edge.directory import DirectorySettings, DirectorySource
+from confsync.flow.reconcile import Part, Pass, Reconciler, Rules
+from confsync.flow.recover import recover
+from confsync.flow.transact import Room
+from confsync.host.facts import HostFacts
+from confsync.host.journal import SqliteJournal
+from confsync.host.logs import LogReporter
+from confsync.host.memory import FileMemory
+from confsync.host.state import HostLock, private_dir
+from confsync.model.errors import Held
+from confsync.model.ids import DriverName, Json, NodeId, RoleId, SectionName, SiteId
+from confsync.model.machine import State
+from confsync.model.policy import Budgets
+from confsync.model.section import AnySection
+from confsync.model.snapshot import QuietPeriod
+from confsync.ports import Driver, Reporter, Source
+from confsync.settings import Settings
+
+SECTIONS: Mapping[SectionName, AnySection] = {SectionName("bgp"): BgpSection()}
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """One agent's world: where values come from, and who carries them to the host."""
+
+    source: Source
+    parts: Mapping[SectionName, Part]
+    reconciler: Reconciler
+    room: Room
+
+
+def drivers_for_recovery() -> Mapping[DriverName, Driver]:
+    """Return every driver, without settings: a journalled step carries all that undo needs."""
+    return {DriverName("bird"): BirdDriver(BirdSettings())}
+
+
+def parts_of(settings: Settings) -> Mapping[SectionName, Part]:
+    """Return the sections whose driver is enabled on this host."""
+    parts: dict[SectionName, Part] = {}
+    if settings.drivers.bird.enabled:
+        name = SectionName("bgp")
+        parts[name] = Part(SECTIONS[name], BirdDriver(settings.drivers.bird))
+    return parts
+
+
+def source_of(settings: Settings) -> Source:
+    """Return where configuration comes from."""
+    if settings.source.kind == "directory":
+        return DirectorySource(DirectorySettings(path=settings.source.path))
+    return ConsulSource(settings.source.consul, settings.source.prefix)
+
+
+def names_of(settings: Settings) -> Mapping[str, str]:
+    """Return what the levels of the hierarchy may ask for."""
+    names = {
+        "site": settings.site,
+        "node": settings.node,
+        "role": settings.role,
+        "variant": settings.variant,
+    }
+    return {name: value for name, value in names.items() if value}
+
+
+def wire(settings: Settings, room: Room) -> Wired:
+    """Join everything; the room's drivers are chosen here."""
+    parts, source = parts_of(settings), source_of(settings)
+    drivers = {part.driver.name: part.driver for part in parts.values()}
+    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping)
+    guard = settings.guard
+    budgets = Budgets(
+        guard.max_removed_peers, guard.max_removed_percent, guard.all_sessions_of_a_family
+    )
+    names = names_of(settings)
+    reconciler = Reconciler(
+        parts,
+        SECTIONS,
+        source,
+        FileMemory(settings.state_dir),
+        HostFacts(
+            SiteId(settings.site), RoleId(settings.role), NodeId(settings.node), settings.variant
+        ),
+        own,
+        Rules(settings.hierarchy, names, budgets),
+        QuietPeriod(settings.source.quiet_min_s, settings.source.quiet_max_s),
+    )
+    return Wired(source, parts, reconciler, own)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, reporter: Reporter) -> AsyncIterator[Wired]:
+    """Wire for one command, and let go of everything afterwards."""
+    journal = SqliteJournal(private_dir(settings.state_dir) / "journal.db")
+    wired = wire(settings, Room({}, journal, reporter))
+    try:
+        yield wired
+    finally:
+        await wired.source.close()
+        await journal.aclose()
+
+
+async def preview(settings: Settings, tree: Path | None, allow: Collection[str] = ()) -> Pass:
+    """Return what would be done on this host now, from the source or from a tree of files."""
+    async with opened(settings, LogReporter(lambda _: None)) as wired:
+        if tree is None:
+            return await wired.reconciler.preview(allow=allow)
+        given = DirectorySource(DirectorySettings(path=str(tree)))
+        snapshot = await given.snapshot(wired.reconciler.layers)
+        return await wired.reconciler.preview(snapshot, allow)
+
+
+async def apply_once(settings: Settings, allow: Collection[str]) -> Pass:
+    """Do one whole pass without an agent. Raises AnotherAgent, Held when halted."""
+    with HostLock(private_dir(settings.state_dir)):
+        async with opened(settings, LogReporter(lambda _: None)) as wired:
+            found = await recover(wired.room)
+            if found is not None and found.state is State.HALTED:
+                raise Held(f"this host is halted: {found.reason}")
+            return await wired.reconciler.once(allow)
+
+
+async def hold(state_dir: Path, act: str, *, reason: str = "", accept: bool = False) -> Json:
+    """Pause, resume or retry where no agent runs: the next one reads it from the journal."""
+    with HostLock(private_dir(state_dir)):
+        journal = SqliteJournal(state_dir / "journal.db")
+        try:
+            match act:
+                case "pause":
+                    await journal.pause(reason)
+                case "retry":
+                    await journal.retry()
+                case "resume" if accept:
+                    await journal.accept()
+                case "resume":
+                    await journal.resume()
+        finally:
+            await journal.aclose()
+    return {}

@@ -1,0 +1,64 @@
+"""Every test process lives in a network namespace of its own: it is "host A" of every laboratory.
+
+So no test can touch the machine's routes, ports or daemons, and two workers never meet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.lab import Lab
+from tests.lab.net import enter_own_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.lab.consul import ConsulCluster, ConsulServer
+
+# A slow or busy machine is no failure of a law; a hang is, and pytest's time-out finds it.
+settings.register_profile(
+    "confsync", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("confsync")
+
+NOT_PERMITTED = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the machine's network before anything of ours starts a thread or opens a socket."""
+    try:
+        enter_own_namespace()
+    except OSError as error:
+        config.stash[NOT_PERMITTED] = str(error)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse a root test without a namespace: it would work on the machine itself."""
+    reason = item.config.stash.get(NOT_PERMITTED, "")
+    if reason and item.get_closest_marker("root"):
+        pytest.fail(f"no network namespace ({reason}); scripts/test makes one, root or not", False)
+
+
+@pytest.fixture
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Give a laboratory that is gone after the test.
+
+    Its folder's path is short: a unix socket's may have 107 bytes.
+    """
+    with Lab(tmp_path_factory.mktemp("lab")) as made:
+        yield made
+
+
+@pytest.fixture
+def consul_server(lab: Lab) -> ConsulServer:
+    """Give one Consul with a leader on 127.0.0.1:8500."""
+    return lab.consul()
+
+
+@pytest.fixture
+def consul_cluster(lab: Lab) -> ConsulCluster:
+    """Give three Consul servers that have elected a leader."""
+    return lab.consul_cluster()

@@ -1,0 +1,115 @@
+"""The laboratory itself: what the other tests take for granted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab import HERE, NEAR_ASN, Lab
+from tests.lab.agent import toml
+from tests.lab.bird import far_config, far_session
+from tests.lab.consul import ConsulCluster, ConsulServer
+from tests.lab.kv import ConsulError, Kv
+from tests.lab.wait import wait_until
+
+
+@pytest.mark.root
+def test_two_birds_exchange_both_families_with_bfd_into_the_kernel(lab: Lab):
+    far = lab.far_end(1, near_asn=NEAR_ASN, bfd=True)
+    sessions = far_session("v4", far.far4, far.asn, bfd=True)
+    sessions += far_session("v6", far.far6, far.asn, bfd=True)
+    near = lab.bird("near", far_config(far.near4, NEAR_ASN, sessions))
+
+    near.wait_established("v4", "v6")
+    far.bird.wait_established("v4", "v6")
+
+    four = wait_until("IPv4 route", lambda: HERE.routes(4).get("198.18.1.0/24"))
+    six = wait_until("IPv6 route", lambda: HERE.routes(6).get("2001:db8:1::/48"))
+    assert four["gateway"] == far.far4
+    assert six["gateway"].startswith(("fd00:", "fe80:"))
+    assert sum(" Up " in line for line in near.ctl("show bfd sessions")) == 2
+    assert near.symbols["v4"].startswith("protocol")
+
+    far.bird.stop()
+    wait_until("BFD sees the hang", lambda: near.sessions()["v4"].info != "Established", 3)
+    far.bird.cont()
+    near.wait_established()
+
+
+@pytest.mark.root
+def test_bird_starts_on_the_distributions_example(lab: Lab):
+    bird = lab.bird()
+    assert {} == bird.sessions()
+    assert bird.ctl("configure check")[-1].startswith("0020 ")
+    bird.restart()
+    assert bird.ctl("configure status")[0].startswith("0003-")
+
+
+@pytest.mark.root
+def test_cable_down_takes_the_carrier(lab: Lab):
+    host = lab.namespace("far")
+    cable = lab.cable(HERE, "conf9", host, "eth0", near_addresses=["10.9.9.1/24"])
+    cable.down()
+    assert host.ip("link", "show", "eth0")[0]["operstate"] != "UP"
+    cable.up()
+    wait_until("up", lambda: host.ip("link", "show", "eth0")[0]["operstate"] == "UP")
+
+
+@pytest.mark.root
+def test_one_consul_serves_and_survives_a_kill(consul_server: ConsulServer):
+    kv = consul_server.kv
+    kv.put_all({"a/b": "1", "a/c": b"2"})
+    entry = kv.entry("a/b")
+    assert entry is not None
+    assert kv.cas("a/b", "3", entry["ModifyIndex"])
+    assert not kv.cas("a/b", "4", entry["ModifyIndex"])
+    consul_server.restart()
+    consul_server.wait_leader()
+    assert b"3" == kv.get("a/b")
+    assert ["a/b", "a/c"] == kv.keys("a")
+    kv.delete_tree("a/")
+    assert kv.get("a/b") is None
+
+
+@pytest.mark.root
+def test_consul_with_acl_denies_by_default(lab: Lab):
+    server = lab.consul(acl=True)
+    server.kv.put("seen", "1")
+    token = server.kv.new_token("reader", 'key "seen" { policy = "read" }')
+    reader = Kv(server.address, server.kv.port, token)
+    assert b"1" == reader.get("seen")
+    with pytest.raises(ConsulError, match="403"):
+        reader.put("seen", "2")
+    server.kv.delete_token(token)
+    with pytest.raises(ConsulError, match="403"):
+        Kv(server.address, server.kv.port).get("seen")
+
+
+@pytest.mark.root
+def test_three_consuls_elect_again_when_the_leader_is_killed(consul_cluster: ConsulCluster):
+    first = consul_cluster.wait_leader()
+    first.kv.put("k", "v")
+    first.kill()
+    second = consul_cluster.wait_leader()
+    assert first is not second
+    assert b"v" == second.kv.get("k")
+    first.restart()
+    assert second is consul_cluster.wait_leader()
+    assert b"v" == first.kv.get("k")
+
+
+@pytest.mark.root
+def test_notify_socket_records_what_it_hears(lab: Lab):
+    import socket
+
+    ear = lab.notify_socket(watchdog_s=2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mouth:
+        mouth.sendto(b"READY=1\nSTATUS=up", ear.env["NOTIFY_SOCKET"])
+    assert {"READY": "1", "STATUS": "up"} == ear.wait("READY").fields
+    assert "2000000" == ear.env["WATCHDOG_USEC"]
+
+
+def test_settings_are_written_as_toml():
+    import tomllib
+
+    settings = {"site": "lab", "list": ["a"], "a": {"b": {"c": True, "d": 1.5}}, "e": {"x.y": 'q"'}}
+    assert settings == tomllib.loads(toml(settings))
