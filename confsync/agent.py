@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
-from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from confsync import __version__
 from confsync.edge.http import HttpServer
 from confsync.edge.metrics import Metrics
-from confsync.flow.announce import Announcer
+from confsync.flow.announce import Announcer, ended
 from confsync.flow.guard import to_completion
 from confsync.flow.reconcile import Pass
 from confsync.flow.recover import recover
@@ -34,9 +34,12 @@ from confsync.model.errors import BadSettings, Held, JournalDamaged, JournalTooN
 from confsync.model.ids import Json, NodeId, RoleId, SiteId
 from confsync.model.machine import State
 from confsync.model.status import AgentState, Event, EventType, SourceStatus, Status
-from confsync.ports import LastTxn
+from confsync.ports import LastTxn, Reporter
 from confsync.settings import Settings, load
-from confsync.wiring import drivers_for_recovery, wire
+from confsync.wiring import Wired, drivers_for_recovery, wire
+
+FIXED: Final = ("node", "site", "state_dir", "loop", "http")
+"""Settings that the process was started with."""
 
 
 async def run(config: Path) -> None:
@@ -45,34 +48,38 @@ async def run(config: Path) -> None:
     Why the order: recovery needs the journal alone, so bad settings cannot keep a host in the
     middle of a change.
     """
+    # A commit in the journal's thread must not wait for a computing loop's time slice.
+    sys.setswitchinterval(limits.SWITCH_S)
     notifier = Notifier.from_environ()
     state_dir = private_dir(toml.read_what_can_be(config).state_dir)
     with HostLock(state_dir):
         journal = SqliteJournal(state_dir / "journal.db")
         try:
             notifier.extend(limits.STOP_S)
-            halted = await end_open_transaction(journal)
-            settings: Settings | None = load(config)
-            while settings is not None:
-                agent = Agent(config, settings, journal, notifier, halted)
-                settings = await agent.serve()
-                halted = agent.halted
+            halted = await end_open_transaction(journal, logs.LogReporter(lambda _: None))
+            await Agent(config, load(config), journal, notifier, halted).serve()
         finally:
             await journal.aclose()
 
 
-async def end_open_transaction(journal: SqliteJournal) -> str:
+async def end_open_transaction(journal: SqliteJournal, reporter: Reporter) -> str:
     """Recover; return why the host is halted (empty = it is not)."""
-    room = Room(drivers_for_recovery(), journal, logs.LogReporter(lambda _: None))
+    drivers = drivers_for_recovery()
     try:
-        outcome = await to_completion(recover(room))
+        outcome = await to_completion(recover(Room(drivers, journal, reporter)))
     except (JournalDamaged, JournalTooNew) as fault:
         return str(fault)
-    return outcome.reason if outcome and outcome.state is State.HALTED else ""
+    finally:
+        for driver in drivers.values():
+            driver.close()
+    if outcome is None:
+        return ""
+    reporter.emit(ended(outcome, recovered=True))
+    return outcome.reason if outcome.state is State.HALTED else ""
 
 
 class Agent:
-    """One agent between two readings of its settings; also the port of its HTTP surface."""
+    """The loops, and the port of the HTTP surface; settings are exchanged between two passes."""
 
     def __init__(
         self,
@@ -82,124 +89,128 @@ class Agent:
         notifier: Notifier,
         halted: str,
     ) -> None:
-        self.halted = halted
         self._config = config
         self._settings = settings
         self._journal = journal
         self._notifier = notifier
+        self._halted = halted
         self._metrics = Metrics(settings.site, settings.role)
-        logs.configure(settings.log.level, count=self._metrics.log_line)
         self._reporter = logs.LogReporter(self._metrics.count)
+        self._announcer = Announcer(self._reporter)
         self._hearts = Heartbeats(time.monotonic)
         self._beat = self._hearts.register("reconcile", limits.WATCHDOG_S)
-        self._wired = wire(settings, Room({}, journal, self._reporter, self._beat))
-        self._announcer = Announcer(self._reporter)
-        self._next: Settings | None = None
+        self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._passing = asyncio.Lock()
+        self._settled = asyncio.Event()
+        self._next: Settings | None = None
+        self._ready_by: float | None = time.monotonic() + limits.READY_GRACE_S
         self._found = Pass()
         self._answered: tuple[float | None, str] = (None, "")
-        self._status = self._look(starting=True)
+        self._wired = self._wire()
+        self._status = self._look()
 
     # --- loops
 
-    async def serve(self) -> Settings | None:
-        """Run every loop until SIGTERM (None) or a reload (the settings to go on with)."""
+    async def serve(self) -> None:
+        """Run every loop until SIGTERM; one that fails ends all, after an open transaction."""
+        logs.configure(self._settings.log.level, count=self._metrics.log_line)
         server = HttpServer(self._settings.http, self)
-        await self._begin()
+        self._take_signals()
         await server.start()
         self._reporter.emit(Event(EventType.AGENT_STARTED, {"version": __version__}))
         try:
             async with asyncio.TaskGroup() as group:
-                others = [group.create_task(loop) for loop in self._loops()]
-                await self._reconcile()
-                for other in others:
-                    other.cancel()
+                feeding = group.create_task(feed_watchdog(self._notifier, self._hearts))
+                ticking = group.create_task(self._tick())
+                while not self._stopping.is_set():
+                    await self._use_settings()
+                feeding.cancel()
+                ticking.cancel()
         finally:
-            reloading = self._next is not None
-            self._reporter.emit(Event(EventType.AGENT_STOPPING, {"reload": reloading}))
-            if not reloading:
-                self._notifier.stopping("ending")
+            self._reporter.emit(Event(EventType.AGENT_STOPPING))
+            self._notifier.stopping("ending")
             await server.stop()
-            await self._wired.source.close()
-        return self._next
 
-    def _loops(self) -> Iterator[Coroutine[Any, Any, None]]:
-        yield self._watch()
-        yield self._tick()
-        yield feed_watchdog(self._notifier, self._hearts)
-
-    async def _begin(self) -> None:
-        """Take the signals, tidy up, and know the host before the source has answered."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop)
-        loop.add_signal_handler(signal.SIGINT, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        if not self.halted:
-            await self._wired.reconciler.heal()
-        known_good = self._wired.reconciler.known_good
-        if known_good is not None:
-            await self._conclude(await self._wired.reconciler.preview(known_good))
+    async def _use_settings(self) -> None:
+        """Work with one set of settings, until the next one or the end."""
+        if self._next is not None:
+            self._settings, self._next = self._next, None
+            logs.configure(self._settings.log.level, count=self._metrics.log_line)
+            self._wired = self._wire()
+        wired = self._wired
+        try:
+            if not self._halted:
+                await wired.reconciler.heal()
+            if wired.reconciler.known_good is not None:
+                await self._conclude(await wired.reconciler.preview(wired.reconciler.known_good))
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._watch(wired))
+                await self._reconcile()
+                watching.cancel()
+        finally:
+            await wired.close()
 
     async def _reconcile(self) -> None:
-        """Run passes until the end, each at a wake or when it is due."""
-        grace_over = time.monotonic() + limits.READY_GRACE_S
-        ready = False
-        while not self._ending:
+        """Run passes, each at a wake or when it is due."""
+        while not self._stopping.is_set() and self._next is None:
             self._wake.clear()
             await self._one_pass(())
-            if not ready and (
-                self._status.state is not AgentState.STARTING or time.monotonic() > grace_over
-            ):
-                ready = True
-                self._notifier.ready(self._line())
-            await self._sleep(self._found.again_s or self._pause_s(ready=ready))
+            self._say_ready()
+            await self._sleep(self._pause_s())
 
-    def _pause_s(self, *, ready: bool) -> float:
+    def _pause_s(self) -> float:
         """Return when to look again without a wake: soon after a failure, else for drift."""
-        troubled = self._found.failure is not None or self._found.retry
-        if troubled or not ready:
-            return min(limits.RETRY_S, self._settings.drift.interval_s)
-        return self._settings.drift.interval_s
+        found, drift_s = self._found, self._settings.drift.interval_s
+        if found.again_s is not None:
+            return found.again_s
+        troubled = found.failure is not None or found.retry or self._ready_by is not None
+        return min(limits.RETRY_S, drift_s) if troubled else drift_s
+
+    def _say_ready(self) -> None:
+        """Tell the service manager once: with a known state, or when the grace is over."""
+        if self._ready_by is None:
+            return
+        if self._status.state is not AgentState.STARTING or time.monotonic() > self._ready_by:
+            self._ready_by = None
+            self._notifier.ready(self._line())
 
     async def _sleep(self, wait_s: float) -> None:
         """Wait for a wake, and keep the watchdog convinced meanwhile."""
         due = time.monotonic() + wait_s
-        while not self._wake.is_set() and (left := due - time.monotonic()) > 0:
+        while not self._wake.is_set() and (left_s := due - time.monotonic()) > 0:
             self._beat()
-            try:
-                async with asyncio.timeout(min(left, limits.WATCHDOG_FEED_S)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left_s, limits.WATCHDOG_FEED_S)):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
         self._beat()
 
     async def _one_pass(self, allow: tuple[str, ...]) -> Pass:
         async with self._passing:
             began = time.monotonic()
-            found = Pass() if self.halted else await self._wired.reconciler.once(allow)
+            reconciler = self._wired.reconciler
+            found = await (reconciler.preview() if self._halted else reconciler.once(allow))
             if found.outcome is not None and found.outcome.state is State.HALTED:
-                self.halted = found.outcome.reason
+                self._halted = found.outcome.reason
             await self._conclude(found)
             self._announcer.tell(found, self._status, time.monotonic() - began)
-            return found
+        if self._next is None:
+            self._settled.set()
+        return found
 
     async def _conclude(self, found: Pass) -> None:
         """Make the newest pass the truth that everybody is shown."""
         self._found = found
         if found.reading is not None and found.fault is None:
             self._answered = (time.monotonic(), now())
-        last, paused = None, ""
-        if not self.halted:
-            last = await self._journal.last()
-            paused = await self._journal.paused() or ""
-        starting = found.snapshot is None and not self.halted
-        self._status = self._look(starting=starting, last=last, paused=paused, before=self._status)
+        last, paused = None, None
+        with contextlib.suppress(JournalDamaged, JournalTooNew):
+            last, paused = await self._journal.last(), await self._journal.paused()
+        self._status = self._look(last, paused or "", self._status)
         self._notifier.status(self._line())
 
-    async def _watch(self) -> None:
-        layers = self._wired.reconciler.layers
-        async with contextlib.aclosing(self._wired.source.wakes(layers)) as wakes:
+    async def _watch(self, wired: Wired) -> None:
+        async with contextlib.aclosing(wired.source.wakes(wired.reconciler.layers)) as wakes:
             async for _ in wakes:
                 self._wake.set()
 
@@ -212,28 +223,33 @@ class Agent:
 
     # --- signals
 
-    @property
-    def _ending(self) -> bool:
-        return self._wired.room.stopping.is_set() or self._next is not None
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGINT, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
     def _stop(self) -> None:
-        self._wired.room.stopping.set()
+        self._stopping.set()
         self._wake.set()
 
     def _hang_up(self) -> None:
-        try:
+        with contextlib.suppress(BadSettings):
             self._reload()
-        except BadSettings as fault:
-            self._reporter.emit(Event(EventType.SETTINGS_REJECTED, {"reason": str(fault)}))
 
     def _reload(self) -> None:
+        """Read the settings again; those that are refused change nothing. Raises BadSettings."""
         self._notifier.reloading()
         try:
-            self._next = load(self._config)
-        finally:
-            if self._next is None:
-                self._notifier.ready(self._line())
+            settings = _exchangeable(load(self._config), self._settings)
+        except BadSettings as fault:
+            self._reporter.emit(Event(EventType.SETTINGS_REJECTED, {"reason": str(fault)}))
+            self._notifier.ready(self._line())
+            raise
         self._reporter.emit(Event(EventType.SETTINGS_LOADED))
+        self._ready_by = time.monotonic()
+        self._next = settings
+        self._settled.clear()
         self._wake.set()
 
     # --- the port of the HTTP surface
@@ -252,53 +268,56 @@ class Agent:
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics."""
         self._metrics.observe(self.status())
+        self._metrics.requests(self._wired.source.requests)
         return self._metrics.render(accept)
 
     async def reload(self, actor: str, *, wait: bool) -> Json:
-        """Read the settings again; settings that are refused change nothing."""
+        """Read the settings again; `wait` = until a pass with them has ended."""
         self._reload()
-        return {"reloaded": str(self._config), "by": actor, "waited": wait}
+        if wait:
+            await self._settled.wait()
+        return {"reloaded": str(self._config), "by": actor}
 
     async def pause(self, actor: str, reason: str) -> Json:
         """Stop writing on this host."""
         await self._journal.pause(f"{reason} (by {actor})")
-        await self._one_pass(())
-        return self.status().as_json()
+        return await self._pass_and_tell(actor)
 
     async def resume(self, actor: str, *, accept: bool) -> Json:
-        """Write again; a halted transaction is tried once more, or accepted as it is."""
-        if accept:
-            await self._journal.accept()
-        elif not isinstance(self._found.failure, JournalDamaged):
-            await self._journal.resume()
-        self.halted = await end_open_transaction(self._journal)
-        await self._one_pass(())
-        return {**self.status().as_json(), "by": actor}
+        """Write again; a halted transaction is tried once more, or the host taken as it is."""
+        async with self._passing:
+            if accept:
+                await self._journal.accept()
+            else:
+                await self._journal.resume()
+            self._halted = await end_open_transaction(self._journal, self._reporter)
+        return await self._pass_and_tell(actor)
 
     async def retry(self, actor: str) -> Json:
         """Lift every quarantine and try again."""
         await self._journal.retry()
-        await self._one_pass(())
-        return {**self.status().as_json(), "by": actor}
+        return await self._pass_and_tell(actor)
 
     async def apply(self, actor: str, allow: tuple[str, ...]) -> Json:
         """Run one pass now, with these allowances. Raises Held and what stands against it."""
-        if self.halted:
-            raise Held(f"this host is halted: {self.halted}")
+        if self._halted:
+            raise Held(f"this host is halted: {self._halted}")
+        return await self._pass_and_tell(actor, allow)
+
+    async def _pass_and_tell(self, actor: str, allow: tuple[str, ...] = ()) -> Json:
         found = await self._one_pass(allow)
-        for refusal in found.refusals:
-            raise refusal
+        if allow and found.refusals:
+            raise found.refusals[0]
         return {**self.status().as_json(), "by": actor}
 
     # --- what is shown
 
+    def _wire(self) -> Wired:
+        room = Room({}, self._journal, self._reporter, self._beat, self._stopping)
+        return wire(self._settings, room)
+
     def _look(
-        self,
-        *,
-        starting: bool,
-        last: LastTxn | None = None,
-        paused: str = "",
-        before: Status | None = None,
+        self, last: LastTxn | None = None, paused: str = "", before: Status | None = None
     ) -> Status:
         settings = self._settings
         scene = Scene(
@@ -307,8 +326,7 @@ class Agent:
             role=RoleId(settings.role),
             source=self._source_status(),
             at=now(),
-            starting=starting,
-            halted=self.halted,
+            halted=self._halted,
             paused=paused,
             last=last,
             before=before,
@@ -327,3 +345,11 @@ class Agent:
     def _line(self) -> str:
         reason = f": {self._status.reason}" if self._status.reason else ""
         return f"{self._status.state}{reason}"
+
+
+def _exchangeable(settings: Settings, running: Settings) -> Settings:
+    """Return new settings if a running agent can take them over. Raises BadSettings."""
+    fixed = [name for name in FIXED if getattr(settings, name) != getattr(running, name)]
+    if fixed:
+        raise BadSettings(f"{', '.join(fixed)}: a change of this needs a restart of the agent")
+    return settings

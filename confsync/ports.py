@@ -95,6 +95,9 @@ class Driver(Protocol):
     async def position(self, step: Step, saved: Checkpoint) -> Position:
         """Read from the host where the step stands."""
 
+    def close(self) -> None:
+        """Give up all connections."""
+
     def probes(self, step: Step) -> tuple[Probe, ...]:
         """Return what must be as healthy after the step as before."""
 
@@ -118,6 +121,10 @@ class Source(Protocol):
 
     def way_home(self) -> Probe:
         """Return the probe that proves this host still reaches the source, on a new connection."""
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        """Return how often the source was asked, by operation and answer."""
 
     async def close(self) -> None:
         """Give up all connections."""

@@ -43,6 +43,12 @@ class Wired:
     reconciler: Reconciler
     room: Room
 
+    async def close(self) -> None:
+        """Give up every connection."""
+        await self.source.close()
+        for part in self.parts.values():
+            part.driver.close()
+
 
 def drivers_for_recovery() -> Mapping[DriverName, Driver]:
     """Return every driver, without settings: a journalled step carries all that undo needs."""
@@ -109,7 +115,7 @@ async def opened(settings: Settings, reporter: Reporter) -> AsyncIterator[Wired]
     try:
         yield wired
     finally:
-        await wired.source.close()
+        await wired.close()
         await journal.aclose()
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from confsync.edge import watch
 from confsync.edge.endpoint import Endpoint, Token, token_path
-from confsync.edge.transport import Client, Entry, Stats
+from confsync.edge.transport import Client, Entry
 from confsync.edge.wayhome import WayHome
 from confsync.model import limits
 from confsync.model.errors import BadSettings, Denied, InvalidConfig, SourceError, Violation
@@ -65,9 +65,9 @@ class ConsulSource:
         self.client = Client(self._endpoint, self._token)
 
     @property
-    def stats(self) -> Stats:
-        """Return what happened on the wire so far."""
-        return self.client.stats
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        """Return how often Consul was asked, by operation and HTTP status."""
+        return self.client.stats.requests
 
     def wakes(self, layers: tuple[LayerPath, ...]) -> AsyncGenerator[None, None]:
         """Yield whenever `head` or a layer may have changed; close it with `aclosing`."""

@@ -108,6 +108,11 @@ class DirectorySource:
         """Return a probe that is always satisfied: a folder is on this host."""
         return AlwaysHome()
 
+    @property
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        """Return nothing: reading a folder is no request."""
+        return {}
+
     async def close(self) -> None:
         """Do nothing: no file stays open."""
 

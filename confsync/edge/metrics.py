@@ -33,8 +33,8 @@ CAUSES: Final = ("verify", "timeout", "operator", "error")
 GUARDS: Final = ("empty_prefix", "mass_delete", "peer_loss", "rate", "shrink")
 REASONS: Final = ("syntax", "schema", "policy", "semantic")
 PHASES: Final = ("plan", "apply", "verify", "rollback")
-CONSUL_OPS: Final = ("watch", "snapshot", "get", "way_home", "write")
-CONSUL_CODES: Final = ("200", "403", "404", "409", "500", "none")
+CONSUL_OPS: Final = ("watch", "txn", "write", "read")
+CONSUL_CODES: Final = ("200", "403", "404", "409", "500", "error")
 RESTARTS: Final = ("index_reset", "timeout", "error")
 SPANS_S: Final = (0.01, 0.1, 1.0, 10.0, 60.0)
 LAGS_S: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -54,6 +54,7 @@ class Metrics:
         # A `_created` series beside each counter would double the number of series.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._counted: dict[tuple[str, str], int] = {}
         ProcessCollector(registry=self.registry)
         self._describe(site, role, revision)
         self._make_gauges()
@@ -219,9 +220,6 @@ class Metrics:
                 self._invalid.set(fields.get("errors", 1))
             case EventType.GUARD_BLOCKED:
                 self._guards.labels(_known(fields.get("guard"), GUARDS)).inc()
-            case EventType.CONSUL_REQUEST:
-                op = _known(fields.get("op"), CONSUL_OPS)
-                self._requests.labels(op, _known(str(fields.get("code")), CONSUL_CODES)).inc()
             case EventType.WATCH_RESTARTED:
                 self._watches.labels(_known(fields.get("cause"), RESTARTS)).inc()
             case EventType.SETTINGS_LOADED:
@@ -238,6 +236,14 @@ class Metrics:
                 self._propagation.observe(fields["propagation_s"])
         elif type_ is not EventType.APPLY_REFUSED:
             self._rollbacks.labels(_known(fields.get("cause"), CAUSES)).inc()
+
+    def requests(self, so_far: Mapping[tuple[str, str], int]) -> None:
+        """Bring the counters of requests up to what the source has counted."""
+        for (op, code), count in so_far.items():
+            labels = (_known(op, CONSUL_OPS), _known(code, CONSUL_CODES))
+            new = count - self._counted.get((op, code), 0)
+            self._requests.labels(*labels).inc(max(new, 0))
+            self._counted[op, code] = count
 
     def log_line(self, level: str) -> None:
         """Count one line of the log."""

@@ -24,6 +24,7 @@ _ENDED: Final = {
 }
 
 
+SYNTAX: Final = "CS-D"
 _GUARDS: Final = {"mass_removal": "mass_delete", "all_sessions": "peer_loss"}
 _OVER: Final = {
     EventType.CONSUL_LOST: EventType.CONSUL_RESTORED,
@@ -49,7 +50,14 @@ class Announcer:
         self._once(EventType.DRIFT_FOUND, "drifted" if found.drifted else "")
         self._once(EventType.APPLY_REFUSED, str(found.failure or ""))
         errors = "\n".join(map(str, found.violations))
-        self._once(EventType.VALIDATION_REJECTED, errors, errors=len(found.violations))
+        syntax = any(fault.code.startswith(SYNTAX) for fault in found.violations)
+        self._once(
+            EventType.VALIDATION_REJECTED,
+            errors,
+            reason="syntax" if syntax else "schema",
+            errors=len(found.violations),
+            first=errors.partition("\n")[0],
+        )
         guards = "\n".join(map(str, found.refusals))
         rule = found.refusals[0].rule if found.refusals else ""
         self._once(EventType.GUARD_BLOCKED, guards, guard=_GUARDS.get(rule, rule))
@@ -58,12 +66,10 @@ class Announcer:
         self._once(EventType.STATE_CHANGED, status.state, state=status.state, why=status.reason)
 
     def _ended(self, found: Pass, outcome: Outcome, took_s: float) -> None:
-        fields = {"revision": outcome.revision[:12], "took_s": round(took_s, 4)}
-        if outcome.state is not State.COMMITTED:
-            fields |= {"cause": _cause(outcome.cause), "reason": outcome.reason}
-        elif (age_s := _age_s(found)) is not None:
+        fields: dict[str, Json] = {"took_s": round(took_s, 4)}
+        if outcome.state is State.COMMITTED and (age_s := _age_s(found)) is not None:
             fields["propagation_s"] = age_s
-        self._emit(_ENDED[outcome.state], **fields)
+        self._reporter.emit(ended(outcome, **fields))
 
     def _once(self, event: EventType, text: str, **fields: Json) -> None:
         before = self._said.get(event, "")
@@ -75,6 +81,13 @@ class Announcer:
 
     def _emit(self, event: EventType, **fields: Json) -> None:
         self._reporter.emit(Event(event, fields))
+
+
+def ended(outcome: Outcome, **fields: Json) -> Event:
+    """Return the event of a transaction's end."""
+    if outcome.state is not State.COMMITTED:
+        fields |= {"cause": _cause(outcome.cause), "reason": outcome.reason}
+    return Event(_ENDED[outcome.state], {"revision": outcome.revision[:12], **fields})
 
 
 def _result(found: Pass) -> str:

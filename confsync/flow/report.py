@@ -44,7 +44,7 @@ NEXT: Final[Mapping[AgentState, str]] = {
 class Scene:
     """All that the status is made of, besides what a pass found.
 
-    Shape: `halted` and `starting` say why (empty = no); `last` is the journal's newest outcome.
+    Shape: `halted` says why (empty = it is not); `last` is the journal's newest outcome.
     """
 
     node: NodeId
@@ -52,7 +52,6 @@ class Scene:
     role: RoleId
     source: SourceStatus
     at: str
-    starting: bool = False
     halted: str = ""
     paused: str = ""
     last: LastTxn | None = None
@@ -97,7 +96,7 @@ def _circumstances(scene: Scene, found: Pass) -> Circumstances:
     behind = bool(found.plan and found.plan.steps and not found.outcome)
     return Circumstances(
         halted=bool(scene.halted),
-        starting=scene.starting,
+        starting=found.snapshot is None,
         rolled_back=failed or bool(found.quarantined and rolled_back and same),
         rejected=bool(found.violations or found.refusals or refused or found.quarantined),
         stale=isinstance(found.fault, Denied) or (age_s or 0) > limits.STALE_AFTER_S,

@@ -73,6 +73,18 @@ class Room:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @contextlib.contextmanager
+    def act(self, op: str, step: Step) -> Iterator[None]:
+        """Tell what became of one act on the host."""
+        self.beat()
+        result = "failed"
+        try:
+            yield
+            result = "ok"
+        finally:
+            done = {"driver": step.driver, "op": op, "result": result}
+            self.reporter.emit(Event(EventType.STEP_DONE, done))
+
+    @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Tell how long a phase took, however it ends."""
         began = time.monotonic()
@@ -102,7 +114,8 @@ async def transact(plan: Plan, target: Applied, room: Room, *, way_home: Probe |
                 saved = Saved(driver, step, await driver.checkpoint(step))
                 await room.journal.save(txn, number, saved.checkpoint)
                 done.append(saved)
-                await driver.apply(step, saved.checkpoint, _revert_after_s(plan))
+                with room.act("apply", step):
+                    await driver.apply(step, saved.checkpoint, _revert_after_s(plan))
                 _stop_if_asked(room)
         with room.phase("verify"):
             await verify(plan, probes, baseline, room, way_home)
@@ -154,8 +167,8 @@ async def go_back(
     try:
         with room.phase("rollback"):
             for driver, step, checkpoint in reversed(done):
-                room.beat()
-                await driver.undo(step, checkpoint)
+                with room.act("undo", step):
+                    await driver.undo(step, checkpoint)
             await _prove(done, Position.OLD)
     except Exception as failure:  # noqa: BLE001 - a way back that fails for any reason halts
         return await _halt(txn, revision, f"{cause}; the way back failed: {failure}", failure, room)
@@ -168,8 +181,8 @@ async def go_forward(txn: TxnId, revision: Digest, done: Sequence[Saved], room: 
     """Make every step final, in order, and prove that the host has the new state."""
     try:
         for saved in done:
-            room.beat()
-            await _commit(saved)
+            with room.act("commit", saved.step):
+                await _commit(saved)
         await _prove(done, Position.NEW)
     except Exception as failure:  # noqa: BLE001 - past the pivot there is no way back
         return await _halt(txn, revision, f"committing failed: {failure}", failure, room)

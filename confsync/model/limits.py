@@ -88,6 +88,7 @@ STALE_AFTER_S: Final = 130.0
 READY_GRACE_S: Final = 10.0
 RETRY_S: Final = 5.0
 TICK_S: Final = 1.0
+SWITCH_S: Final = 0.0005
 WATCHDOG_FEED_S: Final = 10.0
 WATCHDOG_S: Final = 30.0
 STOP_S: Final = 240.0

@@ -118,6 +118,9 @@ class ModelDriver:
         found = {self._host.runs[step.target], self._host.disk[step.target]}
         return Position(found.pop()) if len(found) == 1 else Position.MIXED
 
+    def close(self) -> None:
+        pass
+
     def probes(self, step: Step) -> tuple[ModelProbe, ...]:
         return (ModelProbe(f"{self.name} health", self._faults),)
 
