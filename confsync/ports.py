@@ -191,7 +191,11 @@ class Journal(Protocol):
         """Return the transaction without an outcome. Raises JournalDamaged, JournalTooNew."""
 
     async def begin(self, plan: Plan, target: Applied, baseline: Mapping[str, Sample]) -> TxnId:
-        """Record the plan and what will be the applied state if it commits: PREPARED."""
+        """Note the plan and what will be the applied state if it commits: PREPARED.
+
+        Durable no later than the first `save`: PREPARED names no action, so that its row may share
+        a commit with the row that does.
+        """
 
     async def save(self, txn: TxnId, step: int, saved: Checkpoint) -> None:
         """Record a step's checkpoint: APPLYING, the step may now be done."""

@@ -14,6 +14,18 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run works beside each other and return their results.
+
+    Why not gather or a TaskGroup: all works end before the first error is raised, as it is.
+    """
+    results = await asyncio.gather(*works, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
 async def to_completion(work: Coroutine[Any, Any, T]) -> T:
     """Await work to its end, however often the caller is cancelled meanwhile."""
     task = asyncio.get_running_loop().create_task(work)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from confsync.flow.guard import together
 from confsync.model import limits
 from confsync.model.errors import (
     ConfsyncError,
@@ -101,10 +102,8 @@ async def transact(plan: Plan, target: Applied, room: Room, *, way_home: Probe |
     `way_home` is judged last, and is None when the source was out of reach before we began.
     Raises: what `check` and `begin` refuse with, when nothing was done; JournalLost.
     """
-    for step in plan.steps:
-        await room.drivers[step.driver].check(step)
     probes = [p for step in plan.steps for p in room.drivers[step.driver].probes(step)]
-    baseline = {probe.name: await probe.sample() for probe in probes}
+    _, baseline = await together(_check(plan, room), _sample(probes))
     txn = await room.journal.begin(plan, target, baseline)
     done: list[Saved] = []
     try:
@@ -188,6 +187,15 @@ async def go_forward(txn: TxnId, revision: Digest, done: Sequence[Saved], room: 
         return await _halt(txn, revision, f"committing failed: {failure}", failure, room)
     await room.journal.close(txn, State.COMMITTED, "", final=False)
     return Outcome(State.COMMITTED, revision)
+
+
+async def _check(plan: Plan, room: Room) -> None:
+    for step in plan.steps:
+        await room.drivers[step.driver].check(step)
+
+
+async def _sample(probes: Sequence[Probe]) -> dict[str, Sample]:
+    return {probe.name: await probe.sample() for probe in probes}
 
 
 async def _commit(saved: Saved) -> None:

@@ -32,6 +32,7 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self._store = Store(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._begun: tuple[int, State, Json] | None = None
 
     async def open_txn(self) -> OpenTxn | None:
         return await self._commit(self._open_txn)
@@ -108,8 +109,14 @@ class SqliteJournal:
 
     async def _commit(self, work: Callable[[], T]) -> T:
         def in_one_commit() -> T:
+            begun = self._begun
             with self._store.commit():
-                return work()
+                if begun is not None:
+                    self._store.add(*begun)
+                result = work()
+            if self._begun is begun:
+                self._begun = None
+            return result
 
         return await self._run(in_one_commit)
 
@@ -122,8 +129,7 @@ class SqliteJournal:
             raise HostBusy(message)
         newest = self._store.newest()
         assert not newest or self._state(newest) in CLOSED, "one transaction at a time"
-        self._store.forget_before(newest - limits.HISTORY_KEPT)
-        self._store.add(newest + 1, State.PREPARED, body)
+        self._begun = (newest + 1, State.PREPARED, body)
         return TxnId(newest + 1)
 
     def _enter(self, txn: int, state: State, body: Json) -> None:
@@ -131,6 +137,7 @@ class SqliteJournal:
 
     def _close(self, txn: int, state: State, reason: str, *, final: bool) -> None:
         begun = self._store.rows(txn)[0][1]
+        self._store.forget_before(txn - limits.HISTORY_KEPT)
         at = now()
         self._enter(txn, state, {"reason": reason, "at": at})
         if state is State.COMMITTED:
