@@ -12,6 +12,7 @@ import contextlib
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -30,13 +31,21 @@ from confsync.host.journal import SqliteJournal, now
 from confsync.host.state import HostLock, private_dir
 from confsync.host.systemd import Heartbeats, Notifier, feed_watchdog
 from confsync.model import limits
-from confsync.model.errors import BadSettings, Held, JournalDamaged, JournalTooNew
+from confsync.model.errors import (
+    BadSettings,
+    ConfsyncError,
+    Held,
+    JournalDamaged,
+    JournalLost,
+    JournalTooNew,
+)
 from confsync.model.ids import Json, NodeId, RoleId, SiteId
+from confsync.model.layers import layer_paths
 from confsync.model.machine import State
 from confsync.model.status import AgentState, Event, EventType, SourceStatus, Status
 from confsync.ports import LastTxn, Reporter
 from confsync.settings import Settings, load
-from confsync.wiring import Wired, drivers_for_recovery, wire
+from confsync.wiring import Wired, drivers_for_recovery, names_of, wire
 
 FIXED: Final = ("node", "site", "state_dir", "loop", "http")
 """Settings that the process was started with."""
@@ -104,6 +113,7 @@ class Agent:
         self._passing = asyncio.Lock()
         self._settled = asyncio.Event()
         self._next: Settings | None = None
+        self._broken: Exception | None = None
         self._ready_by: float | None = time.monotonic() + limits.READY_GRACE_S
         self._found = Pass()
         self._answered: tuple[float | None, str] = (None, "")
@@ -131,25 +141,30 @@ class Agent:
             self._reporter.emit(Event(EventType.AGENT_STOPPING))
             self._notifier.stopping("ending")
             await server.stop()
+            async with self._passing:  # a pass that the surface began ends first
+                await self._wired.close()
 
     async def _use_settings(self) -> None:
         """Work with one set of settings, until the next one or the end."""
+        async with self._passing:
+            await self._exchange()
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch(self._wired))
+            await self._reconcile()
+            watching.cancel()
+
+    async def _exchange(self) -> None:
+        """Take over the next settings, if any, and look at the host with them; between passes."""
         if self._next is not None:
+            await self._wired.close()
             self._settings, self._next = self._next, None
             logs.configure(self._settings.log.level, count=self._metrics.log_line)
             self._wired = self._wire()
-        wired = self._wired
-        try:
-            if not self._halted:
-                await wired.reconciler.heal()
-            if wired.reconciler.known_good is not None:
-                await self._conclude(await wired.reconciler.preview(wired.reconciler.known_good))
-            async with asyncio.TaskGroup() as group:
-                watching = group.create_task(self._watch(wired))
-                await self._reconcile()
-                watching.cancel()
-        finally:
-            await wired.close()
+        reconciler = self._wired.reconciler
+        if not self._halted:
+            await reconciler.heal()
+        if reconciler.known_good is not None:
+            await self._conclude(await reconciler.preview(reconciler.known_good))
 
     async def _reconcile(self) -> None:
         """Run passes, each at a wake or when it is due."""
@@ -160,16 +175,16 @@ class Agent:
             await self._sleep(self._pause_s())
 
     def _pause_s(self) -> float:
-        """Return when to look again without a wake: soon after a failure, else for drift."""
+        """Return when to look again without a wake: soon after any event, else for drift."""
         found, drift_s = self._found, self._settings.drift.interval_s
         if found.again_s is not None:
             return found.again_s
-        troubled = found.failure is not None or found.retry or self._ready_by is not None
-        return min(limits.RETRY_S, drift_s) if troubled else drift_s
+        moved = found.failure or found.outcome or self._ready_by is not None
+        return min(limits.RETRY_S, drift_s) if moved else drift_s
 
     def _say_ready(self) -> None:
         """Tell the service manager once: with a known state, or when the grace is over."""
-        if self._ready_by is None:
+        if self._ready_by is None or self._next is not None:
             return
         if self._status.state is not AgentState.STARTING or time.monotonic() > self._ready_by:
             self._ready_by = None
@@ -185,17 +200,34 @@ class Agent:
                     await self._wake.wait()
         self._beat()
 
+    @contextlib.contextmanager
+    def _sharing_fate(self) -> Iterator[None]:
+        """Let what must end the process end it, though a request met it first."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            yield
+        except Exception as fault:
+            if isinstance(fault, JournalLost) or not isinstance(fault, ConfsyncError):
+                self._broken = fault
+                self._wake.set()
+            raise
+
     async def _one_pass(self, allow: tuple[str, ...]) -> Pass:
         async with self._passing:
-            began = time.monotonic()
-            reconciler = self._wired.reconciler
-            found = await (reconciler.preview() if self._halted else reconciler.once(allow))
-            if found.outcome is not None and found.outcome.state is State.HALTED:
-                self._halted = found.outcome.reason
-            await self._conclude(found)
-            self._announcer.tell(found, self._status, time.monotonic() - began)
+            with self._sharing_fate():
+                return await self._do_pass(allow)
+
+    async def _do_pass(self, allow: tuple[str, ...]) -> Pass:
+        began = time.monotonic()
+        reconciler = self._wired.reconciler
+        found = await (reconciler.preview() if self._halted else reconciler.once(allow))
+        if found.outcome is not None and found.outcome.state is State.HALTED:
+            self._halted = found.outcome.reason
+        await self._conclude(found)
+        self._announcer.tell(found, self._status, time.monotonic() - began)
         if self._next is None:
-            self._settled.set()
+        self._settled.set()
         return found
 
     async def _conclude(self, found: Pass) -> None:
@@ -279,35 +311,42 @@ class Agent:
         return {"reloaded": str(self._config), "by": actor}
 
     async def pause(self, actor: str, reason: str) -> Json:
-        """Stop writing on this host."""
-        await self._journal.pause(f"{reason} (by {actor})")
-        return await self._pass_and_tell(actor)
+        """Stop writing on this host; a transaction that is open still runs to its end."""
+        with self._sharing_fate():
+            await self._journal.pause(f"{reason} (by {actor})")
+        return await self._look_again(actor)
 
     async def resume(self, actor: str, *, accept: bool) -> Json:
         """Write again; a halted transaction is tried once more, or the host taken as it is."""
         async with self._passing:
-            if accept:
-                await self._journal.accept()
-            else:
-                await self._journal.resume()
-            self._halted = await end_open_transaction(self._journal, self._reporter)
-        return await self._pass_and_tell(actor)
+            with self._sharing_fate():
+                if accept:
+                    await self._journal.accept()
+                else:
+                    await self._journal.resume()
+                self._halted = await end_open_transaction(self._journal, self._reporter)
+        return await self._look_again(actor)
 
     async def retry(self, actor: str) -> Json:
-        """Lift every quarantine and try again."""
-        await self._journal.retry()
-        return await self._pass_and_tell(actor)
+        """Lift every quarantine; the next pass, at once, tries again."""
+        with self._sharing_fate():
+            await self._journal.retry()
+        return await self._look_again(actor)
 
     async def apply(self, actor: str, allow: tuple[str, ...]) -> Json:
         """Run one pass now, with these allowances. Raises Held and what stands against it."""
         if self._halted:
             raise Held(f"this host is halted: {self._halted}")
-        return await self._pass_and_tell(actor, allow)
-
-    async def _pass_and_tell(self, actor: str, allow: tuple[str, ...] = ()) -> Json:
+        if self._stopping.is_set():
+            raise Held("this agent is ending")
         found = await self._one_pass(allow)
-        if allow and found.refusals:
-            raise found.refusals[0]
+        for refusal in found.refusals:
+            raise refusal
+        return {**self.status().as_json(), "by": actor}
+
+    async def _look_again(self, actor: str) -> Json:
+        await self._conclude(self._found)
+        self._wake.set()
         return {**self.status().as_json(), "by": actor}
 
     # --- what is shown
@@ -352,4 +391,5 @@ def _exchangeable(settings: Settings, running: Settings) -> Settings:
     fixed = [name for name in FIXED if getattr(settings, name) != getattr(running, name)]
     if fixed:
         raise BadSettings(f"{', '.join(fixed)}: a change of this needs a restart of the agent")
+    layer_paths(settings.hierarchy, names_of(settings))
     return settings

@@ -5,8 +5,9 @@ Separate because here alone adapters are chosen; a new subsystem is one line in 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +124,7 @@ async def preview(settings: Settings, tree: Path | None, allow: Collection[str] 
     """Return what would be done on this host now, from the source or from a tree of files."""
     async with opened(settings, LogReporter(lambda _: None)) as wired:
         if tree is None:
-            return await wired.reconciler.preview(allow=allow)
+            return await _after_quiet(lambda: wired.reconciler.preview(allow=allow))
         given = DirectorySource(DirectorySettings(path=str(tree)))
         snapshot = await given.snapshot(wired.reconciler.layers)
         return await wired.reconciler.preview(snapshot, allow)
@@ -136,7 +137,14 @@ async def apply_once(settings: Settings, allow: Collection[str]) -> Pass:
             found = await recover(wired.room)
             if found is not None and found.state is State.HALTED:
                 raise Held(f"this host is halted: {found.reason}")
-            return await wired.reconciler.once(allow)
+            return await _after_quiet(lambda: wired.reconciler.once(allow))
+
+
+async def _after_quiet(look: Callable[[], Awaitable[Pass]]) -> Pass:
+    """Look until plain writes have been quiet for long enough to be believed."""
+    while (found := await look()).again_s is not None:
+        await asyncio.sleep(found.again_s)
+    return found
 
 
 async def hold(state_dir: Path, act: str, *, reason: str = "", accept: bool = False) -> Json:

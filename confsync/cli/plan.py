@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from confsync.cli import client
 from confsync.cli.output import Exit, Options, Result, failed, verb
+from confsync.cli.status import shown
 from confsync.model.errors import InvalidConfig
 from confsync.model.ids import Json
 from confsync.model.machine import State
@@ -38,22 +40,31 @@ def plan(options: Options, *, tree: Path | None, allow: tuple[str, ...]) -> Resu
     Ends with 0 for no changes, 2 for changes.
     """
     from confsync import wiring
+    from confsync.host import logs
     from confsync.settings import load
 
+    logs.configure("debug" if options.verbose else "warning")
     found = asyncio.run(wiring.preview(load(options.config), tree, allow))
     return proposal(found, options)
 
 
 @click.command()
-@click.option("--once", is_flag=True, required=True, help="One pass by this command, no agent.")
+@click.option("--once", is_flag=True, help="One pass by this command, where no agent runs.")
 @ALLOW
 @verb("apply")
 def apply(options: Options, *, once: bool, allow: tuple[str, ...]) -> Result:
-    """Bring this host to what is desired, now, as one verified transaction."""
-    del once
+    """Bring this host to what is desired, now, as one verified transaction.
+
+    Without --once the agent does it.
+    """
+    if not once:
+        node = client.order(options.config, "/v1/apply", {"allow": list(allow)})
+        return shown(node, options)
     from confsync import wiring
+    from confsync.host import logs
     from confsync.settings import load
 
+    logs.configure("debug" if options.verbose else "warning")
     found = asyncio.run(wiring.apply_once(load(options.config), allow))
     return outcome(found, options)
 

@@ -69,7 +69,7 @@ def push(options: Options, *, tree: Path, why: str, allow: tuple[str, ...]) -> R
         "removed": list(done.removed),
         "adopted": list(done.adopted),
     }
-    return Result(data, _told(done), warnings=checked.warnings)
+    return Result(data, _told(done, allow), warnings=checked.warnings)
 
 
 async def _publish(settings: Settings, checked: Checked, record: Record) -> Published:
@@ -84,12 +84,12 @@ async def _publish(settings: Settings, checked: Checked, record: Record) -> Publ
         await client.close()
 
 
-def _told(done: Published) -> str:
-    if done.nothing:
+def _told(done: Published, allow: tuple[str, ...]) -> str:
+    if done.nothing and not allow:
         return f"No changes. Published is #{done.change}."
     counts = {"written": done.written, "removed": done.removed, "adopted": done.adopted}
     parts = [f"{len(keys)} {word}" for word, keys in counts.items() if keys]
-    return f"#{done.change} published: {', '.join(parts) or 'head only'}"
+    return f"#{done.change} published: {', '.join(parts) or 'allowances only'}"
 
 
 def _data(checked: Checked) -> Mapping[str, object]:

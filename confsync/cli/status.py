@@ -37,7 +37,11 @@ def status(options: Options) -> Result:
     Ends with 0 in sync, 2 pending or held, 4 rolled back, rejected or drifted, 5 halted, 69 when
     the source or the agent does not answer.
     """
-    node = client.ask(options.config, "/api/v1/node")
+    return shown(client.ask(options.config, "/api/v1/node"), options)
+
+
+def shown(node: Json, options: Options) -> Result:
+    """Return a node's status as people read it, with the exit code of its state."""
     text = "\n".join(_lines(node, options))
     return Result(node, text, EXITS.get(node["state"], Exit.UNEXPECTED))
 

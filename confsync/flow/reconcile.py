@@ -43,6 +43,7 @@ from confsync.model.snapshot import (
     Snapshot,
     Standing,
     content_digest,
+    document_key,
     judge,
     manifest_key,
 )
@@ -72,7 +73,8 @@ class Rules:
 class Pass:
     """What one pass came to; an empty field says "nothing of that".
 
-    Shape: `plan` None = it did not come to a plan; `fault` is the source's, `failure` the host's;
+    Shape: `plan` None = it did not come to a plan; `carried` are the wanted sections that have a
+    driver here; `fault` is the source's, `failure` the host's;
     `observing` names the drivers that own nothing here; `held` says who stopped writing.
     Units: `again_s` is when to look again without a wake.
     """
@@ -80,6 +82,7 @@ class Pass:
     snapshot: Snapshot | None = None
     reading: Reading | None = None
     desired: Desired | None = None
+    carried: frozenset[SectionName] = frozenset()
     applied: Applied | None = None
     observed: Mapping[DriverName, Observed] = field(default_factory=dict)
     plan: Plan | None = None
@@ -92,6 +95,7 @@ class Pass:
     failure: ConfsyncError | None = None
     outcome: Outcome | None = None
     again_s: float | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def retry(self) -> bool:
@@ -106,8 +110,27 @@ class Pass:
     @property
     def drifted(self) -> bool:
         """Tell whether the host left what was applied, while nothing new is wanted."""
-        same = self.applied and self.desired and self.applied.revision == self.desired.revision
-        return bool(same and self.plan and self.plan.steps and not self.outcome)
+        return bool(self.unchanged and self.plan and self.plan.steps and not self.outcome)
+
+    @property
+    def unchanged(self) -> bool:
+        """Tell whether what is wanted is what was applied last.
+
+        Why not by the revision alone: a driver may have been enabled since then.
+        """
+        if self.applied is None or self.desired is None:
+            return False
+        missed = self.carried - self.applied.sections.keys()
+        return not missed and self.applied.revision == self.desired.revision
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Return what the head allows: for its own change alone, and until that is in place."""
+        head = self.snapshot.head if self.snapshot else None
+        if head is None or self.reading is None or self.reading.standing is not Standing.COMPLETE:
+            return frozenset()
+        done = self.applied is not None and self.applied.change >= head.change
+        return frozenset() if done else frozenset(head.allow)
 
 
 class Reconciler:
@@ -134,6 +157,7 @@ class Reconciler:
         self._quiet = quiet
         self.known_good = memory.load()
         self._burst: Burst | None = None
+        self._acted = content_digest(self.known_good) if self.known_good else None
         self.applying = False
         self.layers = layer_paths(rules.patterns, rules.names)
 
@@ -150,24 +174,28 @@ class Reconciler:
         found = Pass(snapshot=given) if given else await self._believe(allow)
         if found.snapshot is None:
             return found
-        try:
-            desired = self._think(found.snapshot)
-        except InvalidConfig as fault:
-            return replace(found, violations=fault.violations)
-        except ConfsyncError as fault:
-            return replace(found, failure=fault)
-        allow = {*allow, *(found.snapshot.head.allow if found.snapshot.head else ())}
-        return await self._propose(replace(found, desired=desired), allow)
+        found = self._desire(found)
+        if found.violations and found.desired is None and self.known_good and not given:
+            # The host is still looked at, by what was believed before.
+            kept = self._desire(replace(found, snapshot=self.known_good))
+            found = kept if kept.desired else found
+        return await self._propose(found, allow) if found.desired else found
 
     async def once(self, allow: Collection[str] = ()) -> Pass:
-        """Do one whole pass; a transaction that began runs to its end."""
+        """Do one whole pass; a transaction that began runs to its end.
+
+        Raises: JournalDamaged, JournalTooNew, JournalLost.
+        """
         found = await self.preview(allow=allow)
+        if isinstance(found.failure, HALTING):
+            raise found.failure
         if found.plan is None or found.desired is None or found.failure:
+            return found
+        if found.snapshot is self.known_good and not found.drifted:
+            # Nothing was believed; memory may lie behind what a killed agent has committed.
             return found
         if found.in_sync and not found.refusals:
             return await self._settle(found)
-        if found.drifted and not allow:
-            return found
         if blocked := await self._gate(found):
             return blocked
         return await to_completion(self._carry_out(found))
@@ -196,29 +224,44 @@ class Reconciler:
             return keep
         if reading.standing is Standing.EDITED and (wait_s := self._quiet_for(fresh)) > 0:
             return replace(keep, again_s=wait_s)
-        self._burst = None
+        self._burst, self._acted = None, content_digest(fresh)
         return replace(keep, snapshot=fresh)
 
     def _doubted(self, fresh: Snapshot, reading: Reading) -> tuple[KeyPath, ...]:
         """Return the keys whose absence must be explained before anything is believed.
 
-        Why: a filtered read looks like an empty one. On the first read there is nothing to compare
-        with, so that each layer without a trace is asked for.
+        Why: a filtered read looks like an empty one. What a manifest names must be there; on the
+        first read there is nothing else to compare with, so that each layer without a trace is
+        asked for.
         """
-        if self.known_good is not None:
-            return reading.missing
-        return tuple(
-            manifest_key(layer.path)
-            for layer in fresh.layers
-            if not layer.documents and layer.manifest is None
-        )
+        if reading.standing is Standing.PUBLISHING:
+            return ()
+        doubted = [*reading.missing]
+        for layer in fresh.layers:
+            named = layer.manifest.documents if layer.manifest else {}
+            absent = sorted(named.keys() - layer.documents.keys())
+            doubted.extend(document_key(layer.path, name) for name in absent)
+            if self.known_good is None and not layer.documents and layer.manifest is None:
+                doubted.append(manifest_key(layer.path))
+        return tuple(dict.fromkeys(doubted))
 
     def _quiet_for(self, fresh: Snapshot) -> float:
         """Return how long plain writes must still be quiet before they are acted upon."""
         now_s = asyncio.get_running_loop().time()
-        acted = content_digest(self.known_good) if self.known_good else None
-        self._burst = self._quiet.see(self._burst, content_digest(fresh), acted, now_s)
+        self._burst = self._quiet.see(self._burst, content_digest(fresh), self._acted, now_s)
         return self._quiet.due_s(self._burst) - now_s if self._burst else 0.0
+
+    def _desire(self, found: Pass) -> Pass:
+        """Add what the snapshot wants, or why that cannot be told."""
+        assert found.snapshot is not None
+        try:
+            desired = self._think(found.snapshot)
+        except InvalidConfig as fault:
+            return replace(found, violations=(*found.violations, *fault.violations))
+        except ConfsyncError as fault:
+            return replace(found, failure=fault)
+        carried = frozenset(desired.values.keys() & self._parts.keys())
+        return replace(found, desired=desired, carried=carried)
 
     def _think(self, snapshot: Snapshot) -> Desired:
         """Merge the layers and parse the sections. Raises InvalidConfig."""
@@ -252,7 +295,8 @@ class Reconciler:
         plan = Plan(desired.revision, steps)
         observing = tuple(n for n, o in seen.items() if o.ownership is Ownership.FOREIGN)
         found = replace(found, plan=plan, observing=observing)
-        return replace(found, refusals=self._refusals(found, plan, desired, had, allow))
+        stopped = self._refusals(found, plan, desired, had, {*allow, *found.allowed})
+        return replace(found, refusals=(*found.refusals, *stopped))
 
     def _refusals(
         self,
@@ -277,12 +321,12 @@ class Reconciler:
             for name in had
             if name not in desired.values
         ]
-        edited = [
-            PlanRefused("drift", name, f"{name} was changed by another hand: {look.problem}")
+        drifted = [
+            PlanRefused("drift", name, look.problem or f"{name} left what was applied")
             for name, look in found.observed.items()
-            if look.ownership is Ownership.EDITED and plan.steps and not found.drifted
+            if plan.steps and (found.drifted or look.ownership is Ownership.EDITED)
         ]
-        return (*refusals, *(r for r in (*gone, *edited) if f"{r.rule}:{r.place}" not in allow))
+        return (*refusals, *(r for r in (*gone, *drifted) if f"{r.rule}:{r.place}" not in allow))
 
     async def _gate(self, found: Pass) -> Pass | None:
         """Return the pass with what holds it back, or None when nothing does."""
@@ -315,21 +359,25 @@ class Reconciler:
             self.applying = False
         if outcome.state is not State.COMMITTED:
             return replace(found, outcome=outcome)
-        self._remember(found)
-        return replace(found, outcome=outcome, applied=target)
+        return self._remember(replace(found, outcome=outcome, applied=target))
 
     async def _settle(self, found: Pass) -> Pass:
         """Remember a revision that the host already runs."""
         target = self._target(found)
-        if found.applied is None or found.applied.revision != target.revision:
+        if found.applied != target:
             await self._room.journal.settle(target)
-        self._remember(found)
-        return replace(found, applied=target)
+        return self._remember(replace(found, applied=target))
 
-    def _remember(self, found: Pass) -> None:
+    def _remember(self, found: Pass) -> Pass:
+        """Keep what was believed; a disk that refuses it is told, and asked again next time."""
         if found.snapshot is not None and found.snapshot != self.known_good:
-            self._memory.store(found.snapshot)
+            try:
+                self._memory.store(found.snapshot)
+            except ConfsyncError as fault:
+                note = f"a start without the source would not know this revision: {fault}"
+                return replace(found, warnings=(note,))
             self.known_good = found.snapshot
+        return found
 
     def _target(self, found: Pass) -> Applied:
         desired, snapshot = found.desired, found.snapshot
@@ -338,6 +386,7 @@ class Reconciler:
         texts = {
             name: self._sections[name].canonical(value).decode()
             for name, value in desired.values.items()
+            if name in found.carried
         }
         change = snapshot.head.change if snapshot.head else 0
         return Applied(desired.revision, change, texts, desired.tree)

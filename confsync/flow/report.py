@@ -29,6 +29,7 @@ from confsync.model.status import (
 )
 from confsync.ports import LastTxn
 
+DRIFT: Final = "what runs is not what was applied; it is reported, not repaired"
 NEXT: Final[Mapping[AgentState, str]] = {
     AgentState.HALTED: "look at the host, then: confsync agent resume",
     AgentState.ROLLED_BACK: "push a corrected change, or try it again: confsync agent retry",
@@ -74,7 +75,7 @@ def status_of(scene: Scene, found: Pass) -> Status:
         next=NEXT.get(state, ""),
         desired=_desired(found),
         attempted=_desired(found) if found.outcome or found.quarantined else None,
-        applied=Mark(found.applied.change, found.applied.revision) if found.applied else None,
+        applied=_applied(found, before),
         unrecorded=bool(found.reading and found.reading.unrecorded),
         frozen_by=scene.paused,
         conditions=_conditions(state, scene, found, before),
@@ -98,9 +99,14 @@ def _circumstances(scene: Scene, found: Pass) -> Circumstances:
         halted=bool(scene.halted),
         starting=found.snapshot is None,
         rolled_back=failed or bool(found.quarantined and rolled_back and same),
-        rejected=bool(found.violations or found.refusals or refused or found.quarantined),
+        rejected=bool(
+            found.violations
+            or (found.refusals and not found.drifted)
+            or refused
+            or found.quarantined
+        ),
         stale=isinstance(found.fault, Denied) or (age_s or 0) > limits.STALE_AFTER_S,
-        drifted=found.drifted,
+        drifted=found.drifted or (found.failure is not None and found.unchanged),
         frozen=bool(scene.paused),
         observing=bool(found.observing),
         pending=behind or found.failure is not None or found.again_s is not None,
@@ -111,6 +117,8 @@ def _reason(state: AgentState, scene: Scene, found: Pass) -> str:
     """Return one sentence: what holds, in the order of what the state is about."""
     if state is AgentState.HALTED:
         return scene.halted
+    if state is AgentState.STARTING:
+        return "; ".join(map(str, (*found.violations, *filter(None, (found.fault, found.failure)))))
     if state is AgentState.FROZEN:
         return f"paused: {scene.paused}"
     if state is AgentState.STALE:
@@ -122,7 +130,7 @@ def _reason(state: AgentState, scene: Scene, found: Pass) -> str:
     if state is AgentState.OBSERVING:
         return f"{', '.join(found.observing)}: not ours; the plan is shown, nothing is written"
     if state is AgentState.DRIFTED:
-        return "what runs differs from what was applied; it is reported, not repaired"
+        return str(found.failure or (found.refusals[0] if found.refusals else DRIFT))
     if state is AgentState.PENDING:
         return str(found.failure) if found.failure else "a newer revision was seen"
     return ""
@@ -145,6 +153,13 @@ def _desired(found: Pass) -> Mark | None:
     return Mark(change, found.desired.revision)
 
 
+def _applied(found: Pass, before: Status | None) -> Mark | None:
+    """Return what was committed last; a pass that ended before it looked changed nothing of it."""
+    if found.applied is not None:
+        return Mark(found.applied.change, found.applied.revision)
+    return before.applied if before else None
+
+
 def _driver(seen: Observed, found: Pass) -> DriverStatus:
     detail: Json = seen.detail or {}
     drift = len(found.plan.differences) if found.drifted and found.plan else 0
@@ -160,18 +175,20 @@ def _driver(seen: Observed, found: Pass) -> DriverStatus:
 
 def _warnings(found: Pass) -> tuple[str, ...]:
     own = found.desired.warnings if found.desired else ()
-    return (*own, *(found.plan.warnings if found.plan else ()))
+    return (*own, *(found.plan.warnings if found.plan else ()), *found.warnings)
 
 
 def _conditions(
     state: AgentState, scene: Scene, found: Pass, before: Status | None
 ) -> tuple[Condition, ...]:
+    committed = bool(found.outcome and found.outcome.state is State.COMMITTED)
+    verified = found.in_sync or committed
     owned = all(seen.ownership is Ownership.OWNED for seen in found.observed.values())
     said = (
         ("SourceReachable", found.fault is None, str(found.fault) if found.fault else "Answered"),
         ("Valid", not found.violations, "Violations" if found.violations else "Parsed"),
         ("Owned", owned, "Owned" if owned else "SeeDrivers"),
-        ("Verified", found.in_sync, "ReadBackEqual" if found.in_sync else str(state)),
+        ("Verified", verified, "ReadBackEqual" if verified else str(state)),
     )
     known = {c.type: c for c in (before.conditions if before else ())}
     return tuple(

@@ -104,6 +104,7 @@ async def transact(plan: Plan, target: Applied, room: Room, *, way_home: Probe |
     """
     probes = [p for step in plan.steps for p in room.drivers[step.driver].probes(step)]
     _, baseline = await together(_check(plan, room), _sample(probes))
+    _stop_if_asked(room)
     txn = await room.journal.begin(plan, target, baseline)
     done: list[Saved] = []
     try:

@@ -23,7 +23,13 @@ DEFAULT_SOCKET: Final = "/run/confsync/agent.sock"
 DEFAULT_LOOP: Final = "uvloop"
 DEFAULT_STATE_DIR: Final = "/var/lib/confsync"
 PREFIX: Final = "CONFSYNC_"
-NOT_SETTINGS: Final = ("CONFSYNC_CONFIG", "CONFSYNC_TEST_", "CONFSYNC_BENCH_")
+NOT_SETTINGS: Final = (
+    "CONFSYNC_CONFIG",
+    "CONFSYNC_CACHE",
+    "CONFSYNC_PYTHON",
+    "CONFSYNC_TEST_",
+    "CONFSYNC_BENCH_",
+)
 """Variables of ours that are no settings; the last two are whole families."""
 
 Leaf = tuple[str, ...]

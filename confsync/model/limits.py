@@ -50,6 +50,7 @@ BIRD_PASSWORD_BYTES: Final = 80  # Linux TCP-MD5; a longer one leaves the sessio
 BIRD_POLL_S: Final = 0.01
 BIRD_CHECK_S: Final = 10.0
 BIRD_CONFIGURE_S: Final = 10.0
+BIRD_SINCE_WAVERS_S: Final = 0.5  # `since` of an untouched session was seen to differ by 2 ms
 CHILD_OUTPUT_BYTES: Final = 64 * 1024
 CHILD_CPU_S: Final = 10
 NETLINK_S: Final = 1.0

@@ -27,7 +27,6 @@ COMMANDS = ("status", "plan", "apply", "validate", "push", "agent")
         ["agent", "nothing"],
         ["agent", "pause"],
         ["agent", "pause", "--reason"],
-        ["apply"],
         ["push", "."],
         ["push", "-m", "why"],
         ["push", "/does/not/exist", "-m", "why"],

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from confsync.drivers.bird import checks, disk
 from confsync.drivers.bird.daemon import Daemon
-from confsync.drivers.bird.health import BirdProbe
+from confsync.drivers.bird.health import BirdProbe, moved
 from confsync.drivers.bird.observe import (
     Place,
     View,
@@ -219,7 +219,7 @@ class BirdDriver:
         if marker == change.render and condition.window_s is not None:
             await daemon.go_back()
             marker, _ = await daemon.standing()
-        if marker == change.render or (marker != before.running_render and not foreign):
+        if marker != before.running_render and (marker == change.render or not foreign):
             path = await in_thread(disk.old_file, change, before)
             if complaint := await daemon.complaint(path):
                 raise RollbackFailed(f"BIRD refuses the old configuration: {complaint}")
@@ -264,19 +264,19 @@ class BirdDriver:
         change, before = Change.of(step), Before.of(saved)
         try:
             found = await in_thread(disk.digest_at, change.config_file)
-            on_disk = _side(found, before.disk, change.new_disk)
+            on_disk = _sides(found, before.disk, change.new_disk)
             try:
                 marker, _ = await self._daemon(change.socket).standing()
             except DaemonDown:
-                return on_disk
+                return on_disk.pop() if len(on_disk) == 1 else Position.UNKNOWN
         except ConfsyncError:
             return Position.UNKNOWN
-        running = _side(marker, before.running_render, change.render)
-        if on_disk is running:
-            return on_disk
-        if Position.UNKNOWN in {on_disk, running}:
+        running = _sides(marker, before.running_render, change.render)
+        if len(both := on_disk & running) == 1:
+            return both.pop()
+        if not on_disk or not running:
             # Another hand wrote the file: BIRD on its old configuration is all that is ours.
-            return Position.OLD if running is Position.OLD else Position.UNKNOWN
+            return Position.OLD if Position.OLD in running else Position.UNKNOWN
         return Position.MIXED
 
     def _place(self) -> Place:
@@ -321,16 +321,17 @@ def _notes(seen: View, *, ours: bool) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _side(found: str | None, old: str | None, new: str) -> Position:
-    if found == old:
-        return Position.OLD
-    return Position.NEW if found == new else Position.UNKNOWN
+def _sides(found: str | None, old: str | None, new: str) -> set[Position]:
+    """Return what a finding fits to: both, where old and new are the same."""
+    fits = ((Position.OLD, old), (Position.NEW, new))
+    return {position for position, expected in fits if found == expected}
 
 
 def _reset_between(change: Change, before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Return the sessions that the plan does not touch, and that are not what they were."""
+    reset = moved(before, after) | (before.keys() ^ after.keys())
     return [
         name
         for name, session in change.expect["sessions"].items()
-        if not session["touched"] and before.get(name) != after.get(name)
+        if not session["touched"] and name in reset
     ]
