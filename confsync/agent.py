@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from confsync import __version__
 from confsync.edge.http import HttpServer
 from confsync.edge.metrics import Metrics
 from confsync.flow.announce import Announcer, ended
 from confsync.flow.guard import to_completion
-from confsync.flow.reconcile import Pass
+from confsync.flow.passed import Pass
 from confsync.flow.recover import recover
 from confsync.flow.report import Scene, status_of
 from confsync.flow.transact import Room
@@ -47,9 +47,6 @@ from confsync.ports import LastTxn, Reporter
 from confsync.settings import Settings, load
 from confsync.wiring import Wired, drivers_for_recovery, names_of, wire
 
-FIXED: Final = ("node", "site", "state_dir", "loop", "http")
-"""Settings that the process was started with."""
-
 
 async def run(config: Path) -> None:
     """Hold the host, end what an earlier agent left open, then serve until asked to stop.
@@ -59,6 +56,7 @@ async def run(config: Path) -> None:
     """
     # A commit in the journal's thread must not wait for a computing loop's time slice.
     sys.setswitchinterval(limits.SWITCH_S)
+    logs.configure()  # recovery is told of too, before there are settings
     notifier = Notifier.from_environ()
     state_dir = private_dir(toml.read_what_can_be(config).state_dir)
     with HostLock(state_dir):
@@ -117,10 +115,11 @@ class Agent:
         self._ready_by: float | None = time.monotonic() + limits.READY_GRACE_S
         self._found = Pass()
         self._answered: tuple[float | None, str] = (None, "")
+        self._began_s = time.monotonic()
         self._wired = self._wire()
-        self._status = self._look()
-
-    # --- loops
+        self._last: LastTxn | None = None
+        self._paused = ""
+        self._status = self._shown(None)
 
     async def serve(self) -> None:
         """Run every loop until SIGTERM; one that fails ends all, after an open transaction."""
@@ -169,8 +168,9 @@ class Agent:
     async def _reconcile(self) -> None:
         """Run passes, each at a wake or when it is due."""
         while not self._stopping.is_set() and self._next is None:
+            woken = self._wake.is_set()
             self._wake.clear()
-            await self._one_pass(())
+            await self._one_pass((), woken=woken)
             self._say_ready()
             await self._sleep(self._pause_s())
 
@@ -189,6 +189,8 @@ class Agent:
         if self._status.state is not AgentState.STARTING or time.monotonic() > self._ready_by:
             self._ready_by = None
             self._notifier.ready(self._line())
+            # What lives now lives to the end; collecting it again would stall a change.
+            gc.freeze()
 
     async def _sleep(self, wait_s: float) -> None:
         """Wait for a wake, and keep the watchdog convinced meanwhile."""
@@ -213,21 +215,32 @@ class Agent:
                 self._wake.set()
             raise
 
-    async def _one_pass(self, allow: tuple[str, ...]) -> Pass:
+    async def _one_pass(self, allow: tuple[str, ...], *, woken: bool = False) -> Pass:
         async with self._passing:
             with self._sharing_fate():
-                return await self._do_pass(allow)
+                return await self._do_pass(allow, woken=woken)
 
-    async def _do_pass(self, allow: tuple[str, ...]) -> Pass:
+    async def _do_pass(self, allow: tuple[str, ...], *, woken: bool) -> Pass:
         began = time.monotonic()
         reconciler = self._wired.reconciler
-        found = await (reconciler.preview() if self._halted else reconciler.once(allow))
+        if self._halted:
+            found = await reconciler.preview()
+        elif not woken:
+            found = await reconciler.once(allow)
+        elif (news := await reconciler.when_woken()) is None:
+            self._answered = (time.monotonic(), now())
+            return self._found
+        else:
+            found = news
         if found.outcome is not None and found.outcome.state is State.HALTED:
             self._halted = found.outcome.reason
         await self._conclude(found)
         self._announcer.tell(found, self._status, time.monotonic() - began)
+        kept = await reconciler.remember(found)
+        if kept is not found:
+            await self._conclude(kept)
         if self._next is None:
-        self._settled.set()
+            self._settled.set()
         return found
 
     async def _conclude(self, found: Pass) -> None:
@@ -235,10 +248,10 @@ class Agent:
         self._found = found
         if found.reading is not None and found.fault is None:
             self._answered = (time.monotonic(), now())
-        last, paused = None, None
         with contextlib.suppress(JournalDamaged, JournalTooNew):
-            last, paused = await self._journal.last(), await self._journal.paused()
-        self._status = self._look(last, paused or "", self._status)
+            self._last = await self._journal.last()
+            self._paused = await self._journal.paused() or ""
+        self._status = self._shown(self._status)
         self._notifier.status(self._line())
 
     async def _watch(self, wired: Wired) -> None:
@@ -273,7 +286,8 @@ class Agent:
         """Read the settings again; those that are refused change nothing. Raises BadSettings."""
         self._notifier.reloading()
         try:
-            settings = _exchangeable(load(self._config), self._settings)
+            settings = load(self._config).in_place_of(self._settings)
+            layer_paths(settings.hierarchy, names_of(settings))
         except BadSettings as fault:
             self._reporter.emit(Event(EventType.SETTINGS_REJECTED, {"reason": str(fault)}))
             self._notifier.ready(self._line())
@@ -287,8 +301,8 @@ class Agent:
     # --- the port of the HTTP surface
 
     def status(self) -> Status:
-        """Return the newest status, with the age that our knowledge has now."""
-        shown = replace(self._status, source=self._source_status())
+        """Return the status of this moment: what is known, with the age it has by now."""
+        self._status = shown = self._shown(self._status)
         if not self._wired.reconciler.applying or shown.state is AgentState.STARTING:
             return shown
         return replace(shown, state=AgentState.APPLYING, reason="a transaction is open", next="")
@@ -349,15 +363,12 @@ class Agent:
         self._wake.set()
         return {**self.status().as_json(), "by": actor}
 
-    # --- what is shown
-
     def _wire(self) -> Wired:
         room = Room({}, self._journal, self._reporter, self._beat, self._stopping)
         return wire(self._settings, room)
 
-    def _look(
-        self, last: LastTxn | None = None, paused: str = "", before: Status | None = None
-    ) -> Status:
+    def _shown(self, before: Status | None) -> Status:
+        """Return what was found last, as it is at this moment."""
         settings = self._settings
         scene = Scene(
             node=NodeId(settings.node),
@@ -365,9 +376,10 @@ class Agent:
             role=RoleId(settings.role),
             source=self._source_status(),
             at=now(),
+            silent_s=time.monotonic() - (self._answered[0] or self._began_s),
             halted=self._halted,
-            paused=paused,
-            last=last,
+            paused=self._paused,
+            last=self._last,
             before=before,
         )
         return status_of(scene, self._found)
@@ -384,12 +396,3 @@ class Agent:
     def _line(self) -> str:
         reason = f": {self._status.reason}" if self._status.reason else ""
         return f"{self._status.state}{reason}"
-
-
-def _exchangeable(settings: Settings, running: Settings) -> Settings:
-    """Return new settings if a running agent can take them over. Raises BadSettings."""
-    fixed = [name for name in FIXED if getattr(settings, name) != getattr(running, name)]
-    if fixed:
-        raise BadSettings(f"{', '.join(fixed)}: a change of this needs a restart of the agent")
-    layer_paths(settings.hierarchy, names_of(settings))
-    return settings

@@ -57,7 +57,7 @@ class Probe(Protocol):
         """Return what is seen now; JSON. Raises ConfsyncError when nothing can be seen."""
 
     def judge(self, baseline: Sample, seen: Sequence[Sample]) -> Judgement:
-        """Compare with the baseline; pure."""
+        """Compare with the baseline (None = none was taken, all was well); pure."""
 
 
 class Driver(Protocol):
@@ -203,10 +203,11 @@ class Journal(Protocol):
     async def enter(self, txn: TxnId, state: State, reason: str = "") -> None:
         """Record COMMITTING or HALTED."""
 
-    async def close(self, txn: TxnId, state: State, reason: str, *, final: bool) -> None:
+    async def close(self, txn: TxnId, state: State, reason: str, *, final: bool | None) -> None:
         """Record the outcome, the applied state or the quarantine, in one commit.
 
-        `final` = the revision is quarantined at once; otherwise after TRANSIENT_TRIES.
+        `final` = the revision is quarantined at once; otherwise after TRANSIENT_TRIES; None = the
+        end is not held against it.
         """
 
     async def quarantine(self, revision: Digest, reason: str, *, final: bool) -> None:

@@ -35,6 +35,8 @@ HIERARCHY: Final = (
     "sites/{site}/roles/{role}",
     "nodes/{node}",
 )
+FIXED: Final = ("node", "site", "state_dir", "loop", "http")
+"""What a process is started with, and cannot exchange."""
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 Name = Annotated[str, Field(pattern=NAME)]
@@ -108,6 +110,13 @@ class Settings(Part):
         node = str(given.get("node") or socket.gethostname().partition(".")[0].lower())
         role, variant = name_parts(node, str(given.get("site", "")))
         return {"role": role, "variant": variant, **given, "node": node}
+
+    def in_place_of(self, running: Settings) -> Settings:
+        """Return these if a running agent can take them over. Raises BadSettings."""
+        fixed = [name for name in FIXED if getattr(self, name) != getattr(running, name)]
+        if fixed:
+            raise BadSettings(f"{', '.join(fixed)}: a change of this needs a restart of the agent")
+        return self
 
     @model_validator(mode="after")
     def _relations(self) -> Self:

@@ -15,7 +15,8 @@ from confsync.drivers.bird.driver import BirdDriver, BirdSettings
 from confsync.drivers.bird.section import BgpSection
 from confsync.edge.consul import ConsulSource
 from confsync.edge.directory import DirectorySettings, DirectorySource
-from confsync.flow.reconcile import Part, Pass, Reconciler, Rules
+from confsync.flow.passed import Pass
+from confsync.flow.reconcile import Part, Reconciler, Rules
 from confsync.flow.recover import recover
 from confsync.flow.transact import Room
 from confsync.host.facts import HostFacts
@@ -134,10 +135,11 @@ async def apply_once(settings: Settings, allow: Collection[str]) -> Pass:
     """Do one whole pass without an agent. Raises AnotherAgent, Held when halted."""
     with HostLock(private_dir(settings.state_dir)):
         async with opened(settings, LogReporter(lambda _: None)) as wired:
-            found = await recover(wired.room)
-            if found is not None and found.state is State.HALTED:
-                raise Held(f"this host is halted: {found.reason}")
-            return await _after_quiet(lambda: wired.reconciler.once(allow))
+            ended = await recover(wired.room)
+            if ended is not None and ended.state is State.HALTED:
+                raise Held(f"this host is halted: {ended.reason}")
+            found = await _after_quiet(lambda: wired.reconciler.once(allow))
+            return await wired.reconciler.remember(found)
 
 
 async def _after_quiet(look: Callable[[], Awaitable[Pass]]) -> Pass:

@@ -18,7 +18,7 @@ from confsync.model.machine import State
 from confsync.model.plan import Plan
 
 if TYPE_CHECKING:
-    from confsync.flow.reconcile import Pass
+    from confsync.flow.passed import Pass
 
 ALLOW = click.option(
     "--allow",

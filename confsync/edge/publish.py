@@ -17,6 +17,7 @@ from typing import Any
 from confsync.edge.consul import bad_keys, is_folder
 from confsync.edge.transport import Client, Entry
 from confsync.model import limits
+from confsync.model.document import parse
 from confsync.model.errors import Conflict, InvalidConfig, Oversized, Torn, Violation
 from confsync.model.ids import KEY, Digest, Json, LayerPath, canonical, digest
 from confsync.model.snapshot import (
@@ -93,6 +94,15 @@ class State:
     def found(self, key: str) -> Digest | None:
         """Return the digest of a document as it is, None if it is not there."""
         return digest(self.documents[key].value) if key in self.documents else None
+
+    def said(self, key: str) -> Digest | None:
+        """Return the digest that its content has as canonical JSON, however it was written."""
+        if key not in self.documents:
+            return None
+        try:
+            return digest(canonical(parse(self.documents[key].value, key)))
+        except InvalidConfig:
+            return self.found(key)
 
 
 async def publish(client: Client, prefix: str, documents: Tree, record: Record) -> Published:
@@ -189,15 +199,16 @@ def _refuse_rival(state: State, record: Record) -> None:
 def _refuse_edits(state: State, wanted: Mapping[str, bytes]) -> None:
     """Never overwrite unseen what somebody wrote past the head. Raises Conflict.
 
-    Why: an edit that the tree holds as well is no conflict, so that both ways out are open.
+    Why: an edit that the tree holds as well is no conflict, so that both ways out are open; nor is
+    one that says the same in YAML, or with a line's end more.
     """
     recorded = state.recorded
-    edits = [
-        key
-        for key in sorted(state.documents.keys() | recorded.keys())
-        if state.found(key) not in {recorded.get(key), state.promised.get(key, recorded.get(key))}
-        and state.found(key) != (digest(wanted[key]) if key in wanted else None)
-    ]
+    edits = []
+    for key in sorted(state.documents.keys() | recorded.keys()):
+        known = {recorded.get(key), state.promised.get(key, recorded.get(key))}
+        known.add(digest(wanted[key]) if key in wanted else None)
+        if state.found(key) not in known and state.said(key) not in known:
+            edits.append(key)
     if edits:
         raise Conflict(
             f"edited past head, not by push: {', '.join(edits)}; take each edit over into the "

@@ -115,8 +115,9 @@ async def _watch(client: Client, target: Target, woken: asyncio.Event, bell: Bel
 
     Why: real changes pass at once; only replies that came early and brought nothing are slowed
     down (an agent that stops, a server without index, a missing key beside written ones). After
-    a failure the first read carries no index, so that the end of an outage wakes as well. A tree
-    without keys is looked at again when the single key stirred, or after a while.
+    a failure the first read carries no index, so that the end of an outage wakes as well; its
+    beginning wakes too, so that it is told at once. A tree without keys is looked at again when
+    the single key stirred, or after a while.
     """
     loop = asyncio.get_running_loop()
     backoff, idle = Backoff(), Bucket(limits.WATCH_IDLE_BURST, limits.WATCH_IDLE_EVERY_S)
@@ -126,6 +127,8 @@ async def _watch(client: Client, target: Target, woken: asyncio.Event, bell: Bel
         try:
             index, found, body = await _look(client, target, cursor)
         except SourceError:
+            if seen:
+                woken.set()
             cursor, seen = 0, ""
             await asyncio.sleep(backoff.next_s())
             continue

@@ -51,9 +51,9 @@ class WayHome:
         return {"ok": True, "reason": ""}
 
     def judge(self, baseline: Sample, seen: Sequence[Sample]) -> Judgement:
-        """Ask for no more than there was before."""
+        """Ask for no more than there was before; the source has just answered if not told."""
         last: Json = seen[-1] if seen else {"ok": False, "reason": "not asked"}
-        if last["ok"] or not baseline["ok"]:
+        if last["ok"] or not (baseline is None or baseline["ok"]):
             return Judgement(Verdict.OK)
         return Judgement(Verdict.FAILED, f"the way home is lost: {last['reason']}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from confsync.flow.reconcile import Pass
+from confsync.flow.passed import Pass
 from confsync.flow.transact import Outcome
 from confsync.model.errors import DeadlinePassed, NotVerified, Stopping, WindowLost
 from confsync.model.ids import Json
@@ -45,7 +45,8 @@ class Announcer:
         self._emit(EventType.RECONCILED, result=_result(found), took_s=took_s)
         change = str(status.desired.change) if status.desired else ""
         self._once(EventType.CHANGE_SEEN, change, change=change)
-        self._once(EventType.CONSUL_LOST, str(found.fault or ""))
+        lost = type(found.fault).__name__ if found.fault else ""
+        self._once(EventType.CONSUL_LOST, lost, reason=str(found.fault))
         self._once(EventType.FREEZE_SET, status.frozen_by)
         self._once(EventType.DRIFT_FOUND, "drifted" if found.drifted else "")
         self._once(EventType.APPLY_REFUSED, str(found.failure or ""))

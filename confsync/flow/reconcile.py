@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
 from confsync.flow.guard import to_completion
-from confsync.flow.transact import Outcome, Room, transact
+from confsync.flow.passed import Pass
+from confsync.flow.transact import Room, transact
 from confsync.model import policy
 from confsync.model.desired import Desired, build
 from confsync.model.errors import (
@@ -28,13 +30,12 @@ from confsync.model.errors import (
     PlanRefused,
     Retry,
     SourceError,
-    Violations,
 )
-from confsync.model.ids import DriverName, KeyPath, ObjectId, SectionName
+from confsync.model.ids import KeyPath, ObjectId, SectionName
 from confsync.model.layers import layer_paths, merge
 from confsync.model.machine import State
 from confsync.model.plan import Plan
-from confsync.model.section import AnySection, Observed, Ownership
+from confsync.model.section import AnySection, Ownership
 from confsync.model.snapshot import (
     Absence,
     Burst,
@@ -69,70 +70,6 @@ class Rules:
     budgets: policy.Budgets
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What one pass came to; an empty field says "nothing of that".
-
-    Shape: `plan` None = it did not come to a plan; `carried` are the wanted sections that have a
-    driver here; `fault` is the source's, `failure` the host's;
-    `observing` names the drivers that own nothing here; `held` says who stopped writing.
-    Units: `again_s` is when to look again without a wake.
-    """
-
-    snapshot: Snapshot | None = None
-    reading: Reading | None = None
-    desired: Desired | None = None
-    carried: frozenset[SectionName] = frozenset()
-    applied: Applied | None = None
-    observed: Mapping[DriverName, Observed] = field(default_factory=dict)
-    plan: Plan | None = None
-    fault: SourceError | None = None
-    violations: Violations = ()
-    refusals: tuple[PlanRefused, ...] = ()
-    observing: tuple[DriverName, ...] = ()
-    held: str = ""
-    quarantined: str = ""
-    failure: ConfsyncError | None = None
-    outcome: Outcome | None = None
-    again_s: float | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def retry(self) -> bool:
-        """Tell whether the same revision is worth another try soon."""
-        return self.outcome is not None and self.outcome.state is State.ROLLED_BACK
-
-    @property
-    def in_sync(self) -> bool:
-        """Tell whether the host runs what is wanted."""
-        return self.plan is not None and not self.plan.steps
-
-    @property
-    def drifted(self) -> bool:
-        """Tell whether the host left what was applied, while nothing new is wanted."""
-        return bool(self.unchanged and self.plan and self.plan.steps and not self.outcome)
-
-    @property
-    def unchanged(self) -> bool:
-        """Tell whether what is wanted is what was applied last.
-
-        Why not by the revision alone: a driver may have been enabled since then.
-        """
-        if self.applied is None or self.desired is None:
-            return False
-        missed = self.carried - self.applied.sections.keys()
-        return not missed and self.applied.revision == self.desired.revision
-
-    @property
-    def allowed(self) -> frozenset[str]:
-        """Return what the head allows: for its own change alone, and until that is in place."""
-        head = self.snapshot.head if self.snapshot else None
-        if head is None or self.reading is None or self.reading.standing is not Standing.COMPLETE:
-            return frozenset()
-        done = self.applied is not None and self.applied.change >= head.change
-        return frozenset() if done else frozenset(head.allow)
-
-
 class Reconciler:
     """Turns what the source says into what the host runs, one pass at a time."""
 
@@ -158,6 +95,8 @@ class Reconciler:
         self.known_good = memory.load()
         self._burst: Burst | None = None
         self._acted = content_digest(self.known_good) if self.known_good else None
+        self._at_rest = False
+        self._had_values: tuple[Applied | None, dict[SectionName, object]] = (None, {})
         self.applying = False
         self.layers = layer_paths(rules.patterns, rules.names)
 
@@ -171,22 +110,59 @@ class Reconciler:
 
         `given` takes the place of the source's answer, and is believed.
         """
-        found = Pass(snapshot=given) if given else await self._believe(allow)
-        if found.snapshot is None:
-            return found
-        found = self._desire(found)
-        if found.violations and found.desired is None and self.known_good and not given:
-            # The host is still looked at, by what was believed before.
-            kept = self._desire(replace(found, snapshot=self.known_good))
-            found = kept if kept.desired else found
-        return await self._propose(found, allow) if found.desired else found
+        if given is not None:
+            return await self._propose(self._desire(Pass(snapshot=given)), allow)
+        return await self._weigh(await self._believe(allow), allow)
 
     async def once(self, allow: Collection[str] = ()) -> Pass:
         """Do one whole pass; a transaction that began runs to its end.
 
+        What came of it goes to `remember`, after it has been told.
         Raises: JournalDamaged, JournalTooNew, JournalLost.
         """
-        found = await self.preview(allow=allow)
+        return await self._finish(await self._believe(allow), allow)
+
+    async def when_woken(self) -> Pass | None:
+        """Do one whole pass if the source has news; None = it says what is in place already."""
+        found = await self._believe(())
+        odd = found.fault or found.refusals or found.violations or found.again_s is not None
+        news = odd or found.snapshot != self.known_good
+        return None if self._at_rest and not news else await self._finish(found, ())
+
+    async def _finish(self, found: Pass, allow: Collection[str]) -> Pass:
+        found = await self._act(await self._weigh(found, allow))
+        self._at_rest = found.in_place and found.fault is None
+        return found
+
+    async def remember(self, found: Pass) -> Pass:
+        """Keep what was believed and is in place, for a start without the source.
+
+        A disk that refuses it is told, and asked again next time.
+        """
+        if found.snapshot is None or not found.in_place or found.snapshot == self.known_good:
+            return found
+        try:
+            await asyncio.to_thread(self._memory.store, found.snapshot)
+        except ConfsyncError as fault:
+            self._at_rest = False
+            note = f"a start without the source would not know this revision: {fault}"
+            return replace(found, warnings=(note,))
+        self.known_good = found.snapshot
+        return found
+
+    async def _weigh(self, found: Pass, allow: Collection[str]) -> Pass:
+        """Turn what is believed into a plan, with all that stands against it."""
+        if found.snapshot is None:
+            return found
+        found = self._desire(found)
+        if found.violations and found.desired is None and self.known_good:
+            # The host is still looked at, by what was believed before.
+            kept = self._desire(replace(found, snapshot=self.known_good))
+            found = kept if kept.desired else found
+        return await self._propose(found, allow)
+
+    async def _act(self, found: Pass) -> Pass:
+        """Carry out the plan, unless something holds it back."""
         if isinstance(found.failure, HALTING):
             raise found.failure
         if found.plan is None or found.desired is None or found.failure:
@@ -272,7 +248,8 @@ class Reconciler:
     async def _propose(self, found: Pass, allow: Collection[str]) -> Pass:
         """Look at the host and say what would be done, and what stands against it."""
         desired = found.desired
-        assert desired is not None
+        if desired is None:
+            return found
         try:
             applied = await self._room.journal.applied()
             seen = {p.driver.name: await p.driver.observe() for p in self._parts.values()}
@@ -331,17 +308,15 @@ class Reconciler:
     async def _gate(self, found: Pass) -> Pass | None:
         """Return the pass with what holds it back, or None when nothing does."""
         assert found.desired is not None
-        if found.observing or found.refusals:
-            return found
-        if reason := await self._room.journal.paused():
-            return replace(found, held=reason)
         known = await self._room.journal.quarantined(found.desired.revision)
         if known is not None and known.final:
             return replace(found, quarantined=known.reason)
-        return None
+        if reason := await self._room.journal.paused():
+            return replace(found, held=reason)
+        return found if found.observing or found.refusals else None
 
     async def _carry_out(self, found: Pass) -> Pass:
-        """Run the transaction, and remember what became of it."""
+        """Run the transaction."""
         assert found.plan is not None
         target = self._target(found)
         way_home = None if found.fault else self._source.way_home()
@@ -351,33 +326,33 @@ class Reconciler:
         except HALTING:
             raise
         except ConfsyncError as fault:
+            await self._tidy()
             final = fault.retry is Retry.NEXT_REVISION
             if final:
                 await self._room.journal.quarantine(target.revision, str(fault), final=True)
             return replace(found, failure=fault)
         finally:
             self.applying = False
+        if outcome.state is State.ROLLED_BACK:
+            await self._tidy()
         if outcome.state is not State.COMMITTED:
             return replace(found, outcome=outcome)
-        return self._remember(replace(found, outcome=outcome, applied=target))
+        return replace(found, outcome=outcome, applied=target)
+
+    async def _tidy(self) -> None:
+        """Remove what stands about of a change that did not happen; a disk may refuse it for now.
+
+        Why: what was checked, and failed before its checkpoint was saved, is nobody's to undo.
+        """
+        with suppress(ConfsyncError):
+            await self.heal()
 
     async def _settle(self, found: Pass) -> Pass:
-        """Remember a revision that the host already runs."""
+        """Record a revision that the host already runs."""
         target = self._target(found)
         if found.applied != target:
             await self._room.journal.settle(target)
-        return self._remember(replace(found, applied=target))
-
-    def _remember(self, found: Pass) -> Pass:
-        """Keep what was believed; a disk that refuses it is told, and asked again next time."""
-        if found.snapshot is not None and found.snapshot != self.known_good:
-            try:
-                self._memory.store(found.snapshot)
-            except ConfsyncError as fault:
-                note = f"a start without the source would not know this revision: {fault}"
-                return replace(found, warnings=(note,))
-            self.known_good = found.snapshot
-        return found
+        return replace(found, applied=target)
 
     def _target(self, found: Pass) -> Applied:
         desired, snapshot = found.desired, found.snapshot
@@ -393,13 +368,17 @@ class Reconciler:
 
     def _had(self, applied: Applied | None) -> dict[SectionName, object]:
         """Return the values that were last committed; one that no longer parses is left out."""
-        had: dict[SectionName, object] = {}
-        for name, text in (applied.sections if applied else {}).items():
-            if name in self._sections:
-                value = self._sections[name].parse(json.loads(text))
-                if not isinstance(value, tuple):
-                    had[name] = value
-        return had
+        if applied is None:
+            return {}
+        if self._had_values[0] != applied:
+            parsed = {
+                name: self._sections[name].parse(json.loads(text))
+                for name, text in applied.sections.items()
+                if name in self._sections
+            }
+            whole = {name: value for name, value in parsed.items() if not isinstance(value, tuple)}
+            self._had_values = (applied, whole)
+        return self._had_values[1]
 
     def _inventory(self, values: Mapping[SectionName, object]) -> frozenset[ObjectId]:
         return frozenset(

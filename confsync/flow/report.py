@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from confsync.flow.reconcile import Pass
+from confsync.flow.passed import Pass
 from confsync.model import limits
 from confsync.model.errors import Denied, HostRefused
 from confsync.model.ids import Json, NodeId, RoleId, SiteId
@@ -46,6 +46,7 @@ class Scene:
     """All that the status is made of, besides what a pass found.
 
     Shape: `halted` says why (empty = it is not); `last` is the journal's newest outcome.
+    Units: `silent_s` is how long the source has not answered, since our start if it never did.
     """
 
     node: NodeId
@@ -53,6 +54,7 @@ class Scene:
     role: RoleId
     source: SourceStatus
     at: str
+    silent_s: float = 0.0
     halted: str = ""
     paused: str = ""
     last: LastTxn | None = None
@@ -89,7 +91,6 @@ def status_of(scene: Scene, found: Pass) -> Status:
 
 
 def _circumstances(scene: Scene, found: Pass) -> Circumstances:
-    age_s = scene.source.age_s
     rolled_back = scene.last is not None and scene.last.state is State.ROLLED_BACK
     failed = bool(found.outcome and found.outcome.state is State.ROLLED_BACK)
     refused = isinstance(found.failure, HostRefused)
@@ -105,7 +106,7 @@ def _circumstances(scene: Scene, found: Pass) -> Circumstances:
             or refused
             or found.quarantined
         ),
-        stale=isinstance(found.fault, Denied) or (age_s or 0) > limits.STALE_AFTER_S,
+        stale=isinstance(found.fault, Denied) or scene.silent_s > limits.STALE_AFTER_S,
         drifted=found.drifted or (found.failure is not None and found.unchanged),
         frozen=bool(scene.paused),
         observing=bool(found.observing),

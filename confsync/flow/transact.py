@@ -172,7 +172,8 @@ async def go_back(
             await _prove(done, Position.OLD)
     except Exception as failure:  # noqa: BLE001 - a way back that fails for any reason halts
         return await _halt(txn, revision, f"{cause}; the way back failed: {failure}", failure, room)
-    final = isinstance(cause, ConfsyncError) and cause.retry is Retry.NEXT_REVISION
+    own = isinstance(cause, ConfsyncError) and cause.retry is Retry.NEXT_REVISION
+    final = None if isinstance(cause, Stopping) else own
     await room.journal.close(txn, State.ROLLED_BACK, str(cause), final=final)
     return Outcome(State.ROLLED_BACK, revision, str(cause), cause)
 
@@ -247,8 +248,8 @@ def _waiting_for(judgements: Sequence[Judgement]) -> str:
 
 def _revert_after_s(plan: Plan) -> float:
     """Return when the host goes back by itself: armed once, for the longest permitted run."""
-    longest = sum(step.verify_s for step in plan.steps) + max(step.hold_s for step in plan.steps)
-    return min(longest, limits.VERIFY_MAX_S) + limits.COMMIT_MARGIN_S
+    longest = max(step.verify_s for step in plan.steps) + max(step.hold_s for step in plan.steps)
+    return longest + limits.COMMIT_MARGIN_S
 
 
 def _stop_if_asked(room: Room) -> None:

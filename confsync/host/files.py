@@ -87,47 +87,62 @@ def read_file(path: str, limit_bytes: int) -> File | None:
             return File(data, Attributes(mode, found.st_uid, found.st_gid, _label(fd)))
 
 
-def write_durable(
-    path: str, data: bytes, attributes: Attributes, *, sync_name: bool = True
-) -> None:
+def write_durable(path: str, data: bytes, attributes: Attributes) -> None:
     """Put a whole file at a path, replacing what was there.
 
-    `sync_name=False` leaves the directory unsynced: enough for a file that will be renamed by
-    `rename_durable`, or may be missing after a power cut.
     Raises: NotOwned when a symlink is in the way; HostBusy for anything the disk says.
     """
     with _translated(path), _parent(path) as (folder, name):
-        _refuse_link(path, folder, name)
-        fresh = f"{name.partition(MARK)[0]}{MARK}fresh"
-        fd = _create(fresh, folder)
-        try:
-            with os.fdopen(fd, "wb", buffering=0) as file:
-                os.fchown(fd, attributes.uid, attributes.gid)
-                os.fchmod(fd, attributes.mode)
-                if attributes.label:
-                    os.setxattr(fd, LABEL, attributes.label)
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(fd)
-            os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            _unlink(fresh, folder)
-            raise
-        if sync_name:
-            os.fsync(folder)
+        _put(path, folder, name, data, attributes, sync=True)
+        os.fsync(folder)
 
 
-def copy_durable(source: str, target: str, limit_bytes: int) -> File:
+def write_aside(path: str, data: bytes, attributes: Attributes) -> None:
+    """Put a whole file beside the one that it may replace; `sync_file` before `rename_durable`.
+
+    Raises: NotOwned, HostBusy.
+    """
+    with _translated(path), _parent(path) as (folder, name):
+        _put(path, folder, name, data, attributes, sync=False)
+
+
+def copy_aside(source: str, target: str, limit_bytes: int) -> File:
     """Copy a file with its owner, mode and label; return what was copied.
 
     Raises: NotOwned, HostBusy (also when the source is absent).
+    Why unsynced: it is for a way back within this boot; after a power cut the source itself still
+    stands, and whoever uses a copy compares its digest first.
     """
     found = read_file(source, limit_bytes)
     if found is None:
         raise HostBusy(f"{source} has vanished")
-    write_durable(target, found.data, found.attributes)
+    with _translated(target), _parent(target) as (folder, name):
+        _put(target, folder, name, found.data, found.attributes, sync=False)
     return found
+
+
+def _put(
+    path: str, folder: int, name: str, data: bytes, attributes: Attributes, *, sync: bool
+) -> None:
+    """Write a whole file beside the name and rename it there."""
+    _refuse_link(path, folder, name)
+    fresh = f"{name.partition(MARK)[0]}{MARK}fresh"
+    fd = _create(fresh, folder)
+    try:
+        with os.fdopen(fd, "wb", buffering=0) as file:
+            os.fchown(fd, attributes.uid, attributes.gid)
+            os.fchmod(fd, attributes.mode)
+            if attributes.label:
+                os.setxattr(fd, LABEL, attributes.label)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            if sync:
+                os.fsync(fd)
+        os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        _unlink(fresh, folder)
+        raise
 
 
 def rename_durable(source: str, target: str) -> None:
@@ -142,16 +157,27 @@ def rename_durable(source: str, target: str) -> None:
         os.fsync(folder)
 
 
+def sync_file(path: str) -> None:
+    """Make the content of a file durable. Raises NotOwned, HostBusy (also when it is absent)."""
+    with _translated(path), _parent(path) as (folder, name):
+        fd = os.open(name, _flags(os.O_RDONLY), dir_fd=folder)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 def sync_folder(path: str) -> None:
     """Make the name of a file durable, whoever put it there. Raises HostBusy."""
     with _translated(path), _parent(path) as (folder, _):
         os.fsync(folder)
 
 
-def unlink_durable(*paths: str) -> tuple[str, ...]:
-    """Remove files that confsync made, and sync their folders; return those that existed.
+def discard(*paths: str) -> tuple[str, ...]:
+    """Remove files that confsync made; return those that existed.
 
     Raises: HostBusy.
+    Why unsynced: one that a power cut brings back is removed when the agent starts.
     """
     removed = []
     for path in paths:
@@ -161,7 +187,6 @@ def unlink_durable(*paths: str) -> tuple[str, ...]:
                 with _parent(path) as (folder, name):
                     if _unlink(name, folder):
                         removed.append(path)
-                        os.fsync(folder)
             except FileNotFoundError:
                 continue
     return tuple(removed)

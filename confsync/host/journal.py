@@ -33,6 +33,7 @@ class SqliteJournal:
         self._store = Store(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._begun: tuple[int, State, Json] | None = None
+        self._notes: dict[str, Json] = {}
 
     async def open_txn(self) -> OpenTxn | None:
         return await self._commit(self._open_txn)
@@ -55,25 +56,25 @@ class SqliteJournal:
     async def enter(self, txn: TxnId, state: State, reason: str = "") -> None:
         await self._commit(lambda: self._enter(txn, state, {"reason": reason}))
 
-    async def close(self, txn: TxnId, state: State, reason: str, *, final: bool) -> None:
+    async def close(self, txn: TxnId, state: State, reason: str, *, final: bool | None) -> None:
         await self._commit(lambda: self._close(txn, state, reason, final=final))
 
     async def quarantine(self, revision: Digest, reason: str, *, final: bool) -> None:
         await self._commit(lambda: self._blame(revision, reason, final=final))
 
     async def quarantined(self, revision: Digest) -> Quarantine | None:
-        record = await self._commit(lambda: self._store.note(f"quarantine/{revision}"))
+        record = await self._note(f"quarantine/{revision}")
         return Quarantine(**record) if record else None
 
     async def applied(self) -> Applied | None:
-        record = await self._commit(lambda: self._store.note("applied"))
+        record = await self._note("applied")
         return Applied(**record) if record else None
 
     async def settle(self, found: Applied) -> None:
         await self._commit(lambda: self._store.put("applied", asdict(found)))
 
     async def last(self) -> LastTxn | None:
-        record = await self._commit(lambda: self._store.note("last"))
+        record = await self._note("last")
         if not record:
             return None
         state, steps = State(record["state"]), tuple(record["steps"])
@@ -83,7 +84,7 @@ class SqliteJournal:
         await self._commit(lambda: self._store.put("paused", reason))
 
     async def paused(self) -> str | None:
-        reason: str | None = await self._commit(lambda: self._store.note("paused"))
+        reason: str | None = await self._note("paused")
         return reason
 
     async def resume(self) -> None:
@@ -98,6 +99,7 @@ class SqliteJournal:
             await self._commit(self._accept)
         except (JournalDamaged, JournalTooNew):
             await self._run(self._store.set_aside)
+            self._notes.clear()
 
     async def aclose(self) -> None:
         """Close the file and end the thread."""
@@ -107,7 +109,13 @@ class SqliteJournal:
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _commit(self, work: Callable[[], T]) -> T:
+    async def _note(self, name: str) -> Json:
+        """Return a note; what was read is right until our own next write, nobody else has one."""
+        if name not in self._notes:
+            self._notes[name] = await self._commit(lambda: self._store.note(name), reads=True)
+        return self._notes[name]
+
+    async def _commit(self, work: Callable[[], T], *, reads: bool = False) -> T:
         def in_one_commit() -> T:
             begun = self._begun
             with self._store.commit():
@@ -118,10 +126,13 @@ class SqliteJournal:
                 self._begun = None
             return result
 
-        return await self._run(in_one_commit)
+        result = await self._run(in_one_commit)
+        if not reads:
+            self._notes.clear()
+        return result
 
     def _state(self, txn: int) -> State:
-        return State(self._store.rows(txn)[-1][0])
+        return State(self._store.latest(txn)[0])
 
     def _begin(self, body: Json) -> TxnId:
         if self._store.free_bytes() < limits.FREE_DISK_BYTES:
@@ -135,7 +146,7 @@ class SqliteJournal:
     def _enter(self, txn: int, state: State, body: Json) -> None:
         self._store.add(txn, advance(self._state(txn), state), body)
 
-    def _close(self, txn: int, state: State, reason: str, *, final: bool) -> None:
+    def _close(self, txn: int, state: State, reason: str, *, final: bool | None) -> None:
         begun = self._store.rows(txn)[0][1]
         self._store.forget_before(txn - limits.HISTORY_KEPT)
         at = now()
@@ -143,7 +154,7 @@ class SqliteJournal:
         if state is State.COMMITTED:
             self._store.put("applied", begun["target"])
             self._store.drop(f"quarantine/{begun['revision']}")
-        else:
+        elif final is not None:
             self._blame(begun["revision"], reason, final=final)
         took = datetime.fromisoformat(at) - datetime.fromisoformat(begun["at"])
         record = {

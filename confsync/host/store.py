@@ -68,6 +68,17 @@ class Store:
         )
         return [(kind, self._checked(body, stored, txn, kind)) for kind, body, stored in found]
 
+    def latest(self, txn: int) -> tuple[str, Json]:
+        """Return a transaction's newest row, checked."""
+        kind, body, stored = (
+            self._db()
+            .execute(
+                "SELECT kind, body, sum FROM row WHERE txn = ? ORDER BY seq DESC LIMIT 1", (txn,)
+            )
+            .fetchone()
+        )
+        return kind, self._checked(body, stored, txn, kind)
+
     def newest(self) -> int:
         """Return the number of the newest transaction; 0 = there is none."""
         return int(self._db().execute("SELECT coalesce(max(txn), 0) FROM row").fetchone()[0])
@@ -148,6 +159,9 @@ class Store:
                 raise self._damaged(f"row {before + 1} is missing")
             self._checked(body, stored, txn, kind)
             before = seq
+        last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'row'").fetchone()
+        if (last[0] if last else None) != before:
+            raise self._damaged("the newest row is missing")
         for name, body, stored in db.execute("SELECT * FROM note"):
             self._checked(body, stored, name)
 

@@ -13,20 +13,28 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from confsync.model import limits
 
 
 class Notifier:
-    """The notify socket; silent when nobody listens."""
+    """The notify socket; silent when nobody listens.
 
-    def __init__(self, address: str = "") -> None:
+    `feed_s` is how often the watchdog is fed: two feeds in a row may be lost, and an operator who
+    sets a shorter time in the unit need not tell us.
+    """
+
+    def __init__(self, address: str = "", watchdog_s: float = limits.WATCHDOG_S) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        self.feed_s: Final = min(limits.WATCHDOG_FEED_S, watchdog_s / 3)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Notifier:
         """Return the notifier that the service manager asked for, if any."""
-        return cls(environ.get("NOTIFY_SOCKET", ""))
+        watchdog_us = environ.get("WATCHDOG_USEC", "")
+        watchdog_s = int(watchdog_us) / 1_000_000 if watchdog_us.isdecimal() else limits.WATCHDOG_S
+        return cls(environ.get("NOTIFY_SOCKET", ""), watchdog_s)
 
     def send(self, **fields: str | int) -> None:
         """Send one datagram; a manager that does not take it is never waited for."""
@@ -102,9 +110,7 @@ class Heartbeats:
         )
 
 
-async def feed_watchdog(
-    notifier: Notifier, heartbeats: Heartbeats, every_s: float = limits.WATCHDOG_FEED_S
-) -> None:
+async def feed_watchdog(notifier: Notifier, heartbeats: Heartbeats) -> None:
     """Feed the watchdog for ever, except while a loop is late."""
     while True:
         late = heartbeats.late()
@@ -112,4 +118,4 @@ async def feed_watchdog(
             notifier.status("no progress: " + ", ".join(late))
         else:
             notifier.alive()
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(notifier.feed_s)

@@ -78,7 +78,7 @@ HOLD_RESET_S: Final = 3.0
 
 # --- transaction
 SAMPLE_EVERY_S: Final = 0.2
-VERIFY_MAX_S: Final = 120.0
+VERIFY_MAX_S: Final = 90.0
 COMMIT_MARGIN_S: Final = 30.0
 COMMIT_TRIES: Final = 3
 TRANSIENT_TRIES: Final = 3
@@ -107,4 +107,4 @@ assert WATCHDOG_FEED_S * 2 < WATCHDOG_S, "one missed feed must not kill the agen
 assert max(BIRD_CHECK_S, BIRD_CONFIGURE_S, WAY_HOME_S) < WATCHDOG_S, (
     "no await outlives the watchdog"
 )
-assert VERIFY_MAX_S + COMMIT_MARGIN_S + 3 * BIRD_CONFIGURE_S < STOP_S, "a transaction ends in time"
+assert 2 * VERIFY_MAX_S + COMMIT_MARGIN_S < STOP_S, "health and hold end in time"

@@ -4,7 +4,7 @@ import pytest
 
 from confsync.cli.output import Options
 from confsync.cli.plan import outcome, proposal
-from confsync.flow.reconcile import Pass
+from confsync.flow.passed import Pass
 from confsync.flow.transact import Outcome
 from confsync.model.errors import HostBusy, HostRefused, PlanRefused, Unreachable, Violation
 from confsync.model.ids import Digest, DriverName

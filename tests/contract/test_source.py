@@ -15,6 +15,7 @@ from confsync.model.errors import Unreachable
 from confsync.model.ids import KeyPath, LayerPath
 from confsync.model.snapshot import Absence, Phase
 from confsync.ports import Source, Verdict
+from tests.flow.scripted import ScriptedSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,13 +75,18 @@ class Keys:
         self._server.wait_leader()
 
 
-@pytest.fixture(params=["directory", "consul"])
+World = Folder | Keys | ScriptedSource
+
+
+@pytest.fixture(params=["directory", "consul", "scripted"])
 async def world(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Folder | Keys]:
+) -> AsyncIterator[World]:
     monkeypatch.setattr(directory, "POLL_S", 0.02)
     if request.param == "directory":
-        made: Folder | Keys = Folder(tmp_path / "tree")
+        made: World = Folder(tmp_path / "tree")
+    elif request.param == "scripted":
+        made = ScriptedSource()
     else:
         lab: Lab = request.getfixturevalue("lab")
         made = Keys(lab.consul())
@@ -88,7 +94,7 @@ async def world(
     await made.source.close()
 
 
-async def test_a_snapshot_has_all_layers_in_their_order(world: Folder | Keys) -> None:
+async def test_a_snapshot_has_all_layers_in_their_order(world: World) -> None:
     world.put("desired/nodes/n1/bgp/peers/r1", "a: 1")
     world.put("desired/common/bgp", "b: 2")
     world.put("desired/nodes/n2/bgp", "other: 3")
@@ -101,7 +107,7 @@ async def test_a_snapshot_has_all_layers_in_their_order(world: Folder | Keys) ->
     assert snapshot.head is None
 
 
-async def test_a_head_is_read(world: Folder | Keys) -> None:
+async def test_a_head_is_read(world: World) -> None:
     world.put("desired/common/bgp", "b: 2")
     world.put("head", '{"phase": "complete", "change": 4, "by": "ann"}')
     head = (await world.source.snapshot(LAYERS)).head
@@ -109,14 +115,14 @@ async def test_a_head_is_read(world: Folder | Keys) -> None:
     assert (Phase.COMPLETE, 4, "ann") == (head.phase, head.change, head.by)
 
 
-async def test_a_document_that_is_there_is_not_gone(world: Folder | Keys) -> None:
+async def test_a_document_that_is_there_is_not_gone(world: World) -> None:
     world.put("desired/common/bgp", "b: 2")
     assert Absence.UNKNOWN is await world.source.why_absent(KeyPath("desired/common/bgp"))
     world.delete("desired/common/bgp")
     assert Absence.GONE is await world.source.why_absent(KeyPath("desired/common/bgp"))
 
 
-async def test_each_change_wakes(world: Folder | Keys) -> None:
+async def test_each_change_wakes(world: World) -> None:
     world.put("desired/common/bgp", "b: 0")
     async with aclosing(world.source.wakes(LAYERS)) as wakes:  # type: ignore[type-var]
         await anext(wakes)
@@ -130,7 +136,7 @@ async def test_each_change_wakes(world: Folder | Keys) -> None:
 
 
 async def test_a_source_that_left_is_unreachable_and_wakes_when_back(
-    world: Folder | Keys,
+    world: World,
 ) -> None:
     world.put("desired/common/bgp", "b: 0")
     whole = await world.source.snapshot(LAYERS)
@@ -148,7 +154,7 @@ async def test_a_source_that_left_is_unreachable_and_wakes_when_back(
     assert whole == await world.source.snapshot(LAYERS)
 
 
-async def test_the_way_home_is_open_while_the_source_is_there(world: Folder | Keys) -> None:
+async def test_the_way_home_is_open_while_the_source_is_there(world: World) -> None:
     probe = world.source.way_home()
     sample = await probe.sample()
     assert Verdict.OK is probe.judge(sample, [sample]).verdict

@@ -164,6 +164,16 @@ async def test_an_edit_that_the_tree_took_over_is_put_on_record(
     assert {"bgp": digest(b"by hand")} == manifest["documents"]
 
 
+@pytest.mark.parametrize("written", [b'{"v":1}\n', b"v: 1  # by hand\n", b"v: 2\n"])
+async def test_an_edit_that_says_what_was_published_or_is_wanted_is_written_over(
+    consul_server: ConsulServer, client: Client, written: bytes
+) -> None:
+    await publish(client, PREFIX, small(1), RECORD)
+    consul_server.kv.put(f"{PREFIX}/desired/common/bgp", written)
+    await publish(client, PREFIX, small(2), LATER)
+    assert b'{"v":2}' == documents(consul_server)["common/bgp"]
+
+
 async def test_a_tree_of_plain_writes_is_taken_over(
     consul_server: ConsulServer, client: Client
 ) -> None:

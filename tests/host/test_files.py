@@ -10,12 +10,14 @@ import pytest
 
 from confsync.host.files import (
     Attributes,
-    copy_durable,
+    copy_aside,
+    discard,
     in_thread,
     read_file,
     rename_durable,
+    sync_file,
     sync_folder,
-    unlink_durable,
+    write_aside,
     write_durable,
 )
 from confsync.model.errors import HostBusy, NotOwned
@@ -61,7 +63,7 @@ def test_a_copy_keeps_owner_mode_and_label(path):
     write_durable(path, b"x", Attributes(0o604, 12, 34, b"system_u:object_r:etc_t:s0\0"))
     found = read_file(path, LIMIT)
     assert b"system_u:object_r:etc_t:s0\0" == found.attributes.label
-    copy_durable(path, path + ".confsync-saved", LIMIT)
+    copy_aside(path, path + ".confsync-saved", LIMIT)
     assert found == read_file(path + ".confsync-saved", LIMIT)
 
 
@@ -124,27 +126,28 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_rename_replaces_and_unlink_is_idempotent(path, tmp_path):
     candidate = path + ".confsync-candidate"
     write_durable(path, b"old", PLAIN)
-    write_durable(candidate, b"new", PLAIN, sync_name=False)
+    write_aside(candidate, b"new", PLAIN)
+    sync_file(candidate)
     rename_durable(candidate, path)
     sync_folder(path)
     assert (b"new", ["bird.conf"]) == (read_file(path, LIMIT).data, names(tmp_path))
     write_durable(candidate, b"new", PLAIN)
-    assert (candidate,) == unlink_durable(candidate, path + ".confsync-saved")
-    assert () == unlink_durable(candidate)
-    assert () == unlink_durable(str(tmp_path / "no" / "x.confsync-saved"))
+    assert (candidate,) == discard(candidate, path + ".confsync-saved")
+    assert () == discard(candidate)
+    assert () == discard(str(tmp_path / "no" / "x.confsync-saved"))
 
 
 def test_only_our_own_may_be_deleted(path):
     write_durable(path, b"old", PLAIN)
     with pytest.raises(AssertionError, match="only what confsync made"):
-        unlink_durable(path)
+        discard(path)
 
 
 def test_a_rename_of_nothing_is_said(path):
     with pytest.raises(HostBusy, match="No such file"):
         rename_durable(path + ".confsync-candidate", path)
     with pytest.raises(HostBusy, match="vanished"):
-        copy_durable(path, path + ".confsync-saved", LIMIT)
+        copy_aside(path, path + ".confsync-saved", LIMIT)
 
 
 async def test_a_cancelled_call_is_waited_for():
@@ -170,4 +173,4 @@ async def test_a_cancelled_call_is_waited_for():
 
 async def test_an_error_of_the_thread_is_the_callers(path):
     with pytest.raises(HostBusy):
-        await in_thread(copy_durable, path, path + ".confsync-saved", LIMIT)
+        await in_thread(copy_aside, path, path + ".confsync-saved", LIMIT)

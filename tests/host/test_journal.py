@@ -232,3 +232,22 @@ async def test_accepting_ends_a_halted_transaction_without_touching_the_host(
         await journal.accept()
         assert await journal.open_txn() is None
         assert await journal.applied() is None
+
+
+async def test_a_newest_row_that_is_gone_is_damage(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as journal:
+        txn = await journal.begin(PLAN, target_of(PLAN), {})
+        await journal.save(txn, 0, {})
+        await journal.enter(txn, State.COMMITTING)
+    with contextlib.closing(sqlite3.connect(tmp_path / "j", isolation_level=None)) as db:
+        db.execute("DELETE FROM row WHERE seq = (SELECT max(seq) FROM row)")
+    async with opened(tmp_path / "j") as journal:
+        with pytest.raises(JournalDamaged, match="newest row"):
+            await journal.open_txn()
+
+
+async def test_an_end_that_is_nobodys_fault_is_no_try(tmp_path: Path) -> None:
+    async with opened(tmp_path / "j") as journal:
+        txn = await journal.begin(PLAN, target_of(PLAN), {})
+        await journal.close(txn, State.ROLLED_BACK, "stopping", final=None)
+        assert await journal.quarantined(PLAN.revision) is None

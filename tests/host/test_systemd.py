@@ -23,7 +23,7 @@ class Manager:
         self.channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.channel.bind("\0" + address[1:] if address.startswith("@") else address)
         self.channel.setblocking(False)
-        self.notifier = Notifier.from_environ({"NOTIFY_SOCKET": address})
+        self.notifier = Notifier.from_environ({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000"})
 
     async def heard(self) -> list[str]:
         async with asyncio.timeout(10):
@@ -115,7 +115,7 @@ async def test_the_watchdog_is_fed_while_every_loop_moves_and_starves_when_one_d
     hearts = Heartbeats(clock)
     beat = hearts.register("reconcile", 30)
     hearts.register("watch", 1000)
-    feeding = asyncio.create_task(feed_watchdog(manager.notifier, hearts, 0.01))
+    feeding = asyncio.create_task(feed_watchdog(manager.notifier, hearts))
     assert ["WATCHDOG=1"] == await manager.heard()
     assert ["WATCHDOG=1"] == await manager.heard()
     clock.at += 31
@@ -128,8 +128,15 @@ async def test_the_watchdog_is_fed_while_every_loop_moves_and_starves_when_one_d
     feeding.cancel()
 
 
+@pytest.mark.parametrize(
+    ("told_us", "feed_s"), [("", 10), ("30000000", 10), ("3000000", 1), ("600000000", 10)]
+)
+def test_the_watchdog_is_fed_three_times_within_its_limit(told_us, feed_s):
+    assert feed_s == Notifier.from_environ({"WATCHDOG_USEC": told_us}).feed_s
+
+
 async def test_a_blocked_event_loop_feeds_nothing(manager):
-    feeding = asyncio.create_task(feed_watchdog(manager.notifier, Heartbeats(time.monotonic), 0.02))
+    feeding = asyncio.create_task(feed_watchdog(manager.notifier, Heartbeats(time.monotonic)))
     assert ["WATCHDOG=1"] == await manager.heard()
     while not manager.silent():
         pass

@@ -70,16 +70,16 @@ class Lab:
 
     def namespace(self, name: str) -> Namespace:
         """Make another host."""
-        return self._keep(Namespace(name))
+        return self.keep(Namespace(name))
 
     def cable(self, *args: Any, **options: Any) -> Cable:
         """Lay a cable; arguments of `net.connect`."""
-        return self._keep(connect(*args, **options))
+        return self.keep(connect(*args, **options))
 
     def bird(self, name: str = "bird", text: str | None = None, host: Host = HERE) -> Bird:
         """Start a BIRD; without a text on the distribution's untouched example."""
         bird = Bird(self.folder / name, text, host, start=False)
-        self._keep(bird).start()
+        self.keep(bird).start()
         return bird
 
     def far_end(
@@ -116,7 +116,7 @@ class Lab:
 
     def consul(self, *, acl: bool = False, **options: Any) -> ConsulServer:
         """Start one Consul on 127.0.0.1:8500, wait for it; with ACLs `kv` has the first token."""
-        server = self._keep(ConsulServer(self.folder / "consul", acl=acl, **options))
+        server = self.keep(ConsulServer(self.folder / "consul", acl=acl, **options))
         server.wait_leader()
         if acl:
             server.bootstrap_acl()
@@ -124,7 +124,7 @@ class Lab:
 
     def consul_cluster(self, size: int = 3, *, acl: bool = False, **options: Any) -> ConsulCluster:
         """Start several Consul servers and wait for their leader."""
-        cluster = self._keep(ConsulCluster(self.folder / "consul", size, acl=acl, **options))
+        cluster = self.keep(ConsulCluster(self.folder / "consul", size, acl=acl, **options))
         leader = cluster.wait_leader()
         if acl:
             token = leader.bootstrap_acl()
@@ -138,15 +138,16 @@ class Lab:
         """Prepare an agent for site `lab`, node `lab-edge-1`, and start it unless told not to."""
         base = {"site": "lab", "node": "lab-edge-1", "role": "edge"}
         agent = Agent(self.folder / name, merged(base, settings), **options)
-        self._keep(agent)
+        self.keep(agent)
         if start:
             agent.start()
         return agent
 
     def notify_socket(self, watchdog_s: float = 0) -> NotifySocket:
         """Listen as a service manager; pass its `env` to an agent."""
-        return self._keep(NotifySocket(self.folder, watchdog_s))
+        return self.keep(NotifySocket(self.folder, watchdog_s))
 
-    def _keep(self, thing: T) -> T:
+    def keep(self, thing: T) -> T:
+        """Remove this too, at the end."""
         self._things.callback(thing.close)
         return thing

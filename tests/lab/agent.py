@@ -70,14 +70,15 @@ class Agent:
         self.settings = merged(
             {"state_dir": str(self.state_dir), "http": {"socket": str(self.socket)}}, settings
         )
-        self._prefix = tuple(prefix)
+        self.program: tuple[str, ...] = ("confsync",)  # what `python -m` runs, with first words
+        self.prefix = tuple(prefix)
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         self._host = host
         self.process: Process | None = None
 
     def command(self, *words: str) -> list[str]:
         """Return the argv of our command line, as this agent's Python runs it."""
-        return self._host.argv(*self._prefix, sys.executable, "-m", "confsync", *words)
+        return self._host.argv(*self.prefix, sys.executable, "-m", *self.program, *words)
 
     def write_settings(self) -> None:
         """Write agent.toml, and make its state folder."""
@@ -107,7 +108,7 @@ class Agent:
     def pid(self) -> int:
         """The agent's own process, also below a prefix that starts it as a child."""
         pid = self.running.pid
-        if self._prefix:
+        if self.prefix:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             pid = int(children[0]) if children else pid
         return pid

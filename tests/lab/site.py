@@ -14,6 +14,8 @@ from tests.lab.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.lab.consul import ConsulServer
+
 PREFIX = "confsync/v1"
 NODE_KEY = "nodes/lab-edge-1/bgp"
 Document = dict[str, Any]
@@ -29,7 +31,7 @@ class Site:
         self,
         lab: Lab,
         *,
-        consul: bool = True,
+        consul: bool | ConsulServer = True,
         ibgp: bool = False,
         bfd: bool = True,
         settings: Settings | None = None,
@@ -44,7 +46,8 @@ class Site:
         self._bfd = bfd
         self.tree = lab.folder / "tree"
         self.tree.mkdir()
-        self.consul = lab.consul() if consul else None
+        self._hidden = lab.folder / "hidden"
+        self.consul = lab.consul() if consul is True else consul or None
         source = {"kind": "consul"} if consul else {"kind": "directory", "path": str(self.tree)}
         base: Settings = {
             "source": {**source, "quiet_min_s": 0.2, "quiet_max_s": 2.0},
@@ -95,6 +98,27 @@ class Site:
         text = document if isinstance(document, str) else json.dumps(document)
         self.consul.kv.put(f"{PREFIX}/desired/{key}", text)
 
+    def publish(self, document: Document) -> None:
+        """Write the node's document where the agent reads it, plainly."""
+        if self.consul:
+            self.put(document)
+        else:
+            self.write(document)
+
+    def source_gone(self) -> None:
+        """Let the source give no answer (any more): Consul hangs, the tree is not there."""
+        if self.consul:
+            self.consul.stop()
+        elif self.tree.exists():
+            self.tree.rename(self._hidden)
+
+    def source_back(self) -> None:
+        """Let the source answer again."""
+        if self.consul:
+            self.consul.cont()
+        else:
+            self._hidden.rename(self.tree)
+
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one command of ours with the agent's settings."""
         if not self.agent.config.exists():
@@ -141,6 +165,24 @@ class Site:
         status = self.wait_state("in-sync")
         self.near.wait_established("cs_far_ipv4", "cs_far_ipv6")
         return status
+
+    def wait_file(self, content: bytes, timeout_s: float = 30) -> None:
+        """Wait until this is the live file."""
+
+        def there() -> bool:
+            return self.near.config.read_bytes() == content
+
+        try:
+            wait_until("the wanted file is there", there, timeout_s)
+        except Exception as error:
+            error.add_note(f"status: {json.dumps(self.status())}\nlog: {self.agent.log[-3000:]}")
+            raise
+
+    def restart(self, **settings: Any) -> None:
+        """End the agent in good order and start it with other settings."""
+        self.agent.terminate()
+        self.agent.settings = merged(self.agent.settings, settings)
+        self.agent.start()
 
     def since(self) -> dict[str, str]:
         """Return since when each of our sessions is as it is."""

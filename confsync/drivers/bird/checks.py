@@ -68,16 +68,23 @@ async def require_survivable(change: Change) -> None:
         raise HostRefused(f"BIRD refuses: {explained(done.stderr.strip(), change)}")
 
 
-async def require_parsable(daemon: Daemon, change: Change) -> None:
-    """Prove that the daemon itself reads our file, could go back to it, and takes the new one.
+async def require_way_back(daemon: Daemon, change: Change) -> None:
+    """Prove that the daemon itself reads our file, and could go back to it.
 
-    Raises: NotOwned, HostBusy, HostRefused.
+    Raises: NotOwned, HostBusy.
     """
     path, complaint = await daemon.own_file()
-    if not await in_thread(_is_same, path, change.config_file):
+    if path != change.config_file and not await in_thread(_is_same, path, change.config_file):
         raise NotOwned(f"BIRD reads {path}, not {change.config_file}: mend confsync's settings")
     if complaint and change.old_disk is not None:
         raise HostBusy(f"the live file does not parse, there would be no way back: {complaint}")
+
+
+async def require_parsable(daemon: Daemon, change: Change) -> None:
+    """Prove that the daemon takes the candidate; only for one that is survivable.
+
+    Raises: HostRefused.
+    """
     if complaint := await daemon.complaint(change.candidate):
         raise HostRefused(f"BIRD refuses: {explained(complaint, change)}")
 

@@ -12,12 +12,14 @@ from typing import Final
 
 from confsync.drivers.bird.observe import (
     LOOK,
+    OUTLINE,
     STAND,
     Condition,
+    Outline,
     View,
+    outline,
     parse_condition,
     parse_marker,
-    parse_protocols,
     view,
 )
 from confsync.drivers.bird.socket import ControlSocket, Reply, quoted
@@ -54,10 +56,9 @@ class Daemon:
         marker, condition, status = await self._control.ask(*STAND)
         return parse_marker(marker), parse_condition(condition, status)
 
-    async def since(self) -> dict[str, str]:
-        """Return since when each protocol is in its state."""
-        (reply,) = await self._control.ask("show protocols")
-        return {one.name: one.since for one in parse_protocols(reply)}
+    async def outline(self) -> Outline:
+        """Return what can be told without the details of each protocol, which are costly."""
+        return outline(await self._control.ask(*OUTLINE))
 
     async def complaint(self, path: str) -> str:
         """Let it parse a file without using it; return what it has against it (empty = nothing)."""
@@ -70,33 +71,35 @@ class Daemon:
         path = (reply.find(_READING) or "").removeprefix("Reading configuration from ")
         return path, "" if reply.code == _CHECKED_OK else reply.text
 
-    async def configure(self, path: str = "", *, revert_after_s: int | None = None) -> bool:
-        """Make it use a file (default: its own) and wait until it does.
+    async def configure(self, path: str = "", *, revert_after_s: int | None = None) -> Outline:
+        """Make it use a file (default: its own), wait until it does, and tell how it then stands.
 
-        Returns whether it was done at once, without anything having to go down first.
         Raises: HostRefused, HostBusy, WindowLost when no timer was armed, DeadlinePassed.
         """
         words = ["configure", *([quoted(path)] if path else ())]
         if revert_after_s is not None:
             words += ["timeout", str(revert_after_s)]
-        reply, *standing = await self._control.ask(" ".join(words), *STAND)
+        reply, *told = await self._control.ask(" ".join(words), *OUTLINE)
         if reply.code == _FILE_ERROR:
             raise HostRefused(f"BIRD refuses its new configuration: {reply.text}")
         if reply.code not in {_DONE, _STARTED, _QUEUED}:
             raise HostBusy(f"BIRD does not take a configuration now: {reply.text}")
         if revert_after_s is not None and reply.find(_SCHEDULED) is None:
             raise WindowLost("BIRD armed no timer for its new configuration")
-        if parse_condition(*standing[1:]).busy:
+        standing = outline(told)
+        if standing.condition.busy:
             await self.settle()
-        return reply.code == _DONE
+            return await self.outline()
+        return standing
 
     async def go_back(self) -> bool:
         """Undo the unconfirmed configuration and wait for it; False when there was none."""
         return await self._settled(await self._ask("configure undo"))
 
-    async def confirm(self) -> bool:
-        """Keep the unconfirmed configuration; False when its time had run out before."""
-        return (await self._ask("configure confirm")).code == _CONFIRMED
+    async def confirm(self) -> tuple[bool, Outline]:
+        """Keep the unconfirmed configuration (False: its time had run out before); then look."""
+        reply, *told = await self._control.ask("configure confirm", *OUTLINE)
+        return reply.code == _CONFIRMED, outline(told)
 
     async def disable(self, name: str) -> None:
         """Take a protocol down, as an operator had done; one that is gone is no fault."""

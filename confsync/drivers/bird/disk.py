@@ -14,11 +14,12 @@ from confsync.drivers.bird.step import Before, Change
 from confsync.host.files import (
     Attributes,
     File,
-    copy_durable,
+    copy_aside,
     read_file,
     rename_durable,
+    sync_file,
     sync_folder,
-    write_durable,
+    write_aside,
 )
 from confsync.model import limits
 from confsync.model.errors import HostBusy, NotOwned, RollbackFailed
@@ -38,29 +39,32 @@ def digest_at(path: str) -> Digest | None:
     return digest(found.data) if found else None
 
 
-def read_unmoved(change: Change) -> File | None:
-    """Return the live file. Raises HostBusy when it is not the one the plan was made for."""
-    live = read(change.config_file)
-    if (digest(live.data) if live else None) != change.old_disk:
-        raise HostBusy(f"{change.config_file} was changed since the plan was made")
-    return live
-
-
-def write_candidate(change: Change, live: File | None) -> None:
-    """Put the new file beside the live one, with the same owner and mode."""
-    if digest_at(change.candidate) != change.new_disk:
-        attributes = live.attributes if live else new_attributes(change.socket)
-        write_durable(change.candidate, change.data, attributes, sync_name=False)
-
-
 def save(change: Change) -> Attributes:
     """Copy the live file beside itself; return its attributes, or those that a new one gets."""
     if change.old_disk is None:
         return new_attributes(change.socket)
-    copied = copy_durable(change.config_file, change.saved, limits.BIRD_FILE_BYTES)
+    copied = copy_aside(change.config_file, change.saved, limits.BIRD_FILE_BYTES)
     if digest(copied.data) != change.old_disk:
         raise HostBusy(f"{change.config_file} was changed since the plan was made")
     return copied.attributes
+
+
+def prepare(change: Change) -> None:
+    """Put the new file beside the live one, with the same owner and mode; `sync` must follow.
+
+    Raises: HostBusy when the live file is not the one the plan was made for.
+    """
+    live = read(change.config_file)
+    if (digest(live.data) if live else None) != change.old_disk:
+        raise HostBusy(f"{change.config_file} was changed since the plan was made")
+    if digest_at(change.candidate) != change.new_disk:
+        attributes = live.attributes if live else new_attributes(change.socket)
+        write_aside(change.candidate, change.data, attributes)
+
+
+def sync(change: Change) -> None:
+    """Make the new file's content durable, under its own name or not; cheap when it is."""
+    sync_file(change.candidate)
 
 
 def pivot(change: Change, before: Before) -> None:
@@ -76,7 +80,8 @@ def pivot(change: Change, before: Before) -> None:
         message = f"{change.config_file} was changed by another hand while confsync was at work"
         raise NotOwned(f"{message}; what runs is the new configuration, the file is left alone")
     if digest_at(change.candidate) != change.new_disk:
-        write_durable(change.candidate, change.data, before.attributes, sync_name=False)
+        write_aside(change.candidate, change.data, before.attributes)
+    sync(change)
     rename_durable(change.candidate, change.config_file)
 
 
@@ -93,6 +98,7 @@ def restore(change: Change, before: Before) -> bool:
     if before.disk is None:
         rename_durable(change.config_file, change.candidate)
     elif digest_at(change.saved) == before.disk:
+        sync_file(change.saved)
         rename_durable(change.saved, change.config_file)
     else:
         raise RollbackFailed(f"{change.saved} is not the file that stood at {change.config_file}")

@@ -8,11 +8,13 @@ files define, never guessed from the disk. Undo and commit know only the step an
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,7 +34,7 @@ from confsync.drivers.bird.observe import (
 from confsync.drivers.bird.render import held_in, render_id
 from confsync.drivers.bird.socket import DaemonDown
 from confsync.drivers.bird.step import Before, Change, beside
-from confsync.host.files import File, in_thread, unlink_durable
+from confsync.host.files import File, discard, in_thread
 from confsync.host.process import run
 from confsync.model import limits
 from confsync.model.errors import (
@@ -88,7 +90,7 @@ class BirdDriver:
     async def heal(self) -> tuple[str, ...]:
         """Remove what a cut-off run of ours left beside the live file."""
         path = self._place().config_file
-        removed = await in_thread(unlink_durable, *beside(path))
+        removed = await in_thread(discard, *beside(path))
         return tuple(f"removed {name}" for name in removed)
 
     def close(self) -> None:
@@ -117,7 +119,8 @@ class BirdDriver:
         if problem:
             return Observed(Ownership.ABSENT, detail, problem)
         detail["running_render"] = seen.marker
-        detail["held"] = list(seen.held)
+        detail["held"] = list(seen.held) if detail["disk_render"] else []
+        detail["sessions"] = seen.sessions
         detail["protocols"] = {name: one.as_json() for name, one in seen.protocols.items()}
         ownership, reason = judge_ownership(live.data if live else None, seen)
         notes = _notes(seen, ours=detail["disk_render"] is not None)
@@ -137,6 +140,7 @@ class BirdDriver:
             "verify_s": self._settings.verify_timeout_s,
             "hold_s": self._settings.hold_s,
             "protocols": {},
+            "sessions": {},
         }
 
     async def _program_version(self, stamp: Stamp) -> str | None:
@@ -152,22 +156,25 @@ class BirdDriver:
     async def check(self, step: Step) -> None:
         """Prove that BIRD stands where the plan begins, and would take the new file."""
         change = Change.of(step)
-        live = await in_thread(disk.read_unmoved, change)
         daemon = self._daemon(change.socket)
         checks.require_ready(*await daemon.standing(), change)
         await checks.require_passwords(change)
-        await in_thread(disk.write_candidate, change, live)
+        await in_thread(disk.prepare, change)
         try:
-            await checks.require_survivable(change)
+            await _beside_each_other(
+                checks.require_survivable(change),
+                checks.require_way_back(daemon, change),
+                in_thread(disk.sync, change),
+            )
             await checks.require_parsable(daemon, change)
         except BaseException:
-            await in_thread(unlink_durable, change.candidate)
+            await in_thread(discard, change.candidate)
             raise
 
     async def checkpoint(self, step: Step) -> Checkpoint:
         """Copy the live file beside itself, and note what BIRD runs and what is held by hand."""
         change = Change.of(step)
-        seen = await self._daemon(change.socket).look()
+        seen = await self._daemon(change.socket).outline()
         attributes = await in_thread(disk.save, change)
         return Before(
             change.old_disk, attributes, seen.marker, seen.held, seen.reconfigured
@@ -187,12 +194,11 @@ class BirdDriver:
         """
         change = Change.of(step)
         daemon = self._daemon(change.socket)
-        live = await in_thread(disk.read_unmoved, change)
+        await in_thread(disk.prepare, change)
         checks.require_ready(*await daemon.standing(), change)
-        await in_thread(disk.write_candidate, change, live)
-        await daemon.configure(change.candidate, revert_after_s=max(1, math.ceil(revert_after_s)))
-        marker, condition = await daemon.standing()
-        if marker != change.render or condition.window_s is None:
+        window_s = max(1, math.ceil(revert_after_s))
+        seen = await daemon.configure(change.candidate, revert_after_s=window_s)
+        if seen.marker != change.render or seen.condition.window_s is None:
             raise WindowLost("BIRD took the new configuration, but does not run it unconfirmed")
 
     async def undo(self, step: Step, saved: Checkpoint) -> None:
@@ -202,7 +208,7 @@ class BirdDriver:
             foreign = await in_thread(disk.restore, change, before)
             with suppress(DaemonDown):  # it will start on what the disk holds
                 await self._run_old(change, before, foreign=foreign)
-            await in_thread(unlink_durable, *beside(change.config_file))
+            await in_thread(discard, *beside(change.config_file))
         except RollbackFailed:
             raise
         except ConfsyncError as fault:
@@ -242,21 +248,18 @@ class BirdDriver:
         await in_thread(disk.pivot, change, before)
         with suppress(DaemonDown):  # it will start on what the disk holds
             await self._confirm(change)
-        await in_thread(unlink_durable, *beside(change.config_file))
+        await in_thread(discard, *beside(change.config_file))
 
     async def _confirm(self, change: Change) -> None:
         daemon = self._daemon(change.socket)
-        confirmed = await daemon.confirm()
-        marker, _ = await daemon.standing()
-        kept = confirmed and marker == change.render
+        confirmed, before = await daemon.confirm()
+        kept = confirmed and before.marker == change.render
         if not kept and (complaint := await daemon.complaint(change.config_file)):
             raise HostBusy(f"BIRD cannot read {change.config_file}: {complaint}")
-        before = await daemon.since()
-        await daemon.configure()
-        marker, _ = await daemon.standing()
-        if marker != change.render:
+        after = await daemon.configure()
+        if after.marker != change.render:
             raise NotVerified("BIRD does not run the file that was committed")
-        if kept and (reset := _reset_between(change, before, await daemon.since())):
+        if kept and (reset := _reset_between(change, before.since, after.since)):
             raise NotVerified(f"{', '.join(reset)} reset while the change was made final")
 
     async def position(self, step: Step, saved: Checkpoint) -> Position:
@@ -287,6 +290,13 @@ class BirdDriver:
         if path not in self._daemons:
             self._daemons[path] = Daemon(path, self._command_timeout_s)
         return self._daemons[path]
+
+
+async def _beside_each_other(*works: Coroutine[Any, Any, None]) -> None:
+    """Run works at the same time; when all have ended, the first one's fault is raised."""
+    for result in await asyncio.gather(*works, return_exceptions=True):
+        if result is not None:
+            raise result
 
 
 def _read_disk(config_file: str, binary: str) -> tuple[File | None, Stamp]:

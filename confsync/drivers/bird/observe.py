@@ -112,37 +112,66 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """All that one look at the daemon shows."""
+class Outline:
+    """What a short look at the daemon shows; protocols are without neighbour and channels."""
 
     marker: str | None
     condition: Condition
     reconfigured: str
     protocols: dict[str, Protocol]
-    bfd: dict[str, str]
 
     @property
     def held(self) -> tuple[str, ...]:
         return tuple(sorted(name for name, one in self.protocols.items() if one.held))
 
+    @property
+    def sessions(self) -> dict[str, dict[str, int]]:
+        """Return how many BGP sessions of a family are up and down; a held one is not expected."""
+        counts: dict[str, dict[str, int]] = {}
+        for one in self.protocols.values():
+            for family in one.channels if one.proto == "BGP" else ():
+                count = counts.setdefault(family, {"up": 0, "down": 0, "expected": 0})
+                count["up" if one.info == "Established" else "down"] += 1
+                count["expected"] += not one.held
+        return counts
+
+    @property
+    def since(self) -> dict[str, str]:
+        return {name: one.since for name, one in self.protocols.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class View(Outline):
+    """All that one look at the daemon shows."""
+
+    bfd: dict[str, str]
+
 
 STAND: Final = ("eval cs_render", "configure status", "show status")
 """The commands that tell which of our files BIRD runs, and whether it is ready."""
+OUTLINE: Final = (*STAND, "show protocols")
+"""The commands whose replies make an Outline."""
 LOOK: Final = (*STAND, "show protocols all", "show bfd sessions")
 """The commands whose replies make a View; one write, five replies."""
 
 
-def view(replies: Sequence[Reply]) -> View:
-    """Return what the replies to LOOK say."""
-    marker, condition, status, protocols, bfd = replies
+def outline(replies: Sequence[Reply]) -> Outline:
+    """Return what the replies to OUTLINE say."""
+    marker, condition, status, protocols = replies
     told = [line.text for line in status.lines]
-    return View(
+    return Outline(
         marker=parse_marker(marker),
         condition=parse_condition(condition, status),
         reconfigured=next((t for t in told if t.startswith("Last reconfiguration")), ""),
         protocols={one.name: one for one in parse_protocols(protocols)},
-        bfd=parse_bfd(bfd),
     )
+
+
+def view(replies: Sequence[Reply]) -> View:
+    """Return what the replies to LOOK say."""
+    *short, bfd = replies
+    seen = outline(short)
+    return View(seen.marker, seen.condition, seen.reconfigured, seen.protocols, parse_bfd(bfd))
 
 
 def parse_marker(reply: Reply) -> str | None:

@@ -8,6 +8,7 @@ print numbers, addresses, prefixes and what `quoted`, `symbol` or `word` let thr
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
@@ -20,6 +21,7 @@ from confsync.model.limits import BGP_PATH_BYTES, BIRD_SYMBOL_CHARS
 _WARNING: Final = "# Written by confsync; an edit by hand is reported, not kept."
 _HELD: Final = "  disabled; # held by hand"
 _ID_CHARS: Final = 32
+_KEPT: Final = 4
 _HEAD: Final = re.compile(
     rf'{re.escape(_WARNING)}\ndefine cs_render = "([0-9a-f]{{{_ID_CHARS}}})";\n', re.ASCII
 )
@@ -85,6 +87,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,  # templates are part of the package
     )
     environment.filters |= {"quoted": quoted, "symbol": symbol, "word": word, "verdict": verdict}
     return environment
@@ -93,8 +96,12 @@ def _environment() -> Environment:
 _TEMPLATE: Final = _environment().get_template("bird.conf.j2")
 
 
+@lru_cache(maxsize=_KEPT)
 def render(value: Bgp, held: frozenset[str] = frozenset()) -> str:
-    """Return the whole file; protocols in `held` stay disabled, as an operator left them."""
+    """Return the whole file; protocols in `held` stay disabled, as an operator left them.
+
+    Why kept: one pass asks for the same file up to three times, and the next one for the last.
+    """
 
     def hold(name: str) -> Written:
         return Written(f"{_HELD}\n" if name in held else "")

@@ -64,7 +64,8 @@ class BgpSection:
         if _stands(want, detail):
             return ()
         drifted = had is not None and not _stands(had, detail)
-        changes = _Changes(had, want, _differences(had, want, detail, drifted=drifted), drifted)
+        items = _differences(had, want, detail, drifted=drifted)
+        changes = _Changes(had, want, objects(had), items, drifted)
         held = frozenset(detail["held"]) & frozenset(protocols(want))
         text = render(want, held)
         return (_step(changes, detail, text, held),)
@@ -72,10 +73,14 @@ class BgpSection:
 
 @dataclass(frozen=True, slots=True)
 class _Changes:
-    """From what to what; `drifted` = the host is not at `had`, so nothing is known to be kept."""
+    """From what to what; `drifted` = the host is not at `had`, so nothing is known to be kept.
+
+    Shape: `existing` are the objects of `had`.
+    """
 
     had: Bgp | None
     want: Bgp
+    existing: frozenset[ObjectId]
     items: tuple[Difference, ...]
     drifted: bool
 
@@ -197,7 +202,7 @@ def _is_touched(changes: _Changes, peer: Peer, session: Session) -> bool:
     """Tell whether the plan adds or resets a session; after drift nobody knows."""
     one = peer.session_id(session)
     reset = any(one in item.hits for item in changes.items)
-    return changes.drifted or reset or one not in objects(changes.had)
+    return changes.drifted or reset or one not in changes.existing
 
 
 def _may_import_anew(changes: _Changes, peer: Peer, session: Session) -> bool:

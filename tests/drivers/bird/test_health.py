@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from confsync.drivers.bird.health import judge
+from confsync.drivers.bird.health import judge, moved
 from confsync.ports import Verdict
 
 NEW = "b" * 32
@@ -140,3 +140,24 @@ def test_many_reasons_are_counted_not_listed():
     wanted["protocols"], wanted["sessions"] = names, {}
     judged = judge(NEW, wanted, BEFORE, sample(protocols={}))
     assert judged.reason.endswith("; and 5 more")
+
+
+DAY = "2026-11-22"
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ({}, set()),
+        ({RR1: f"{DAY} 10:00:00.002", RR2: f"{DAY} 09:59:59.999"}, set()),
+        ({RR1: f"{DAY} 10:00:01.000"}, {RR1}),
+        ({RR1: f"{DAY} 10:00:09.000", RR2: f"{DAY} 10:00:09.000"}, {RR1, RR2}),
+        (dict.fromkeys(("cs_device", RR1, RR2), f"{DAY} 11:00:00.000"), set()),
+        (dict.fromkeys(("cs_device", RR1), f"{DAY} 08:00:00.000"), {RR2}),
+        ({RR1: "10:00:00.000"}, {RR1}),
+    ],
+    ids=["same", "wavers", "reset", "both", "clock forward", "clock back, one reset", "no day"],
+)
+def test_only_a_change_of_state_moves_since(after, expected):
+    before = dict.fromkeys(("cs_device", RR1, RR2), f"{DAY} 10:00:00.000")
+    assert expected == moved(before, before | after)

@@ -15,7 +15,7 @@ from confsync.model.ids import ObjectId
 from confsync.model.plan import Impact
 from tests.drivers.bird.golden_cases import BGP
 from tests.lab import HERE
-from tests.lab.bird import PROTOCOL, Bird, far_config, far_session
+from tests.lab.bird import PROTOCOL, Bird, Since, far_config, far_session
 from tests.lab.wait import wait_until
 
 BASE: dict[str, Any] = {
@@ -107,7 +107,8 @@ def predicted(items) -> frozenset[str]:
 def since(bird: Bird) -> dict[str, str]:
     """Return since when each protocol is in its state."""
     lines = (line[5:] if line[4:5] == "-" else line.lstrip() for line in bird.ctl("show protocols"))
-    return {match["name"]: match["since"] for line in lines if (match := PROTOCOL.match(line))}
+    found = (match for line in lines if (match := PROTOCOL.match(line)))
+    return {match["name"]: Since(match["since"]) for match in found}
 
 
 def configure(bird: Bird, value: Bgp) -> None:
