@@ -161,7 +161,7 @@ class Agent:
             self._wired = self._wire()
         reconciler = self._wired.reconciler
         if not self._halted:
-            await reconciler.heal()
+            await reconciler.tidy()
         if reconciler.known_good is not None:
             await self._conclude(await reconciler.preview(reconciler.known_good))
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -36,6 +36,15 @@ cli.add_command(plan.apply)
 cli.add_command(publish.validate)
 cli.add_command(publish.push)
 cli.add_command(agent.agent)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what really happened: a group of tasks wraps what ended it."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,8 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if {"-v", "--verbose"} & set(argv):
             traceback.print_exc()
         else:
-            print(
-                f"confsync: unexpected {type(error).__name__}: {error}; -v shows where",
-                file=sys.stderr,
-            )
+            for leaf in _leaves(error):
+                print(
+                    f"confsync: unexpected {type(leaf).__name__}: {leaf}; -v shows where",
+                    file=sys.stderr,
+                )
         return Exit.UNEXPECTED

@@ -100,10 +100,15 @@ class Reconciler:
         self.applying = False
         self.layers = layer_paths(rules.patterns, rules.names)
 
-    async def heal(self) -> None:
-        """Let the drivers remove their own left-overs; legal while no transaction is open."""
+    async def tidy(self) -> None:
+        """Let the drivers remove what stands about of a change that did not happen.
+
+        Legal while no transaction is open; a disk may refuse it for now. Why: what was checked,
+        and failed before its checkpoint was saved, is nobody's to undo.
+        """
         for part in self._parts.values():
-            await part.driver.heal()
+            with suppress(ConfsyncError):
+                await part.driver.heal()
 
     async def preview(self, given: Snapshot | None = None, allow: Collection[str] = ()) -> Pass:
         """Go as far as the plan and what stands against it; the host is only read.
@@ -326,7 +331,7 @@ class Reconciler:
         except HALTING:
             raise
         except ConfsyncError as fault:
-            await self._tidy()
+            await self.tidy()
             final = fault.retry is Retry.NEXT_REVISION
             if final:
                 await self._room.journal.quarantine(target.revision, str(fault), final=True)
@@ -334,18 +339,13 @@ class Reconciler:
         finally:
             self.applying = False
         if outcome.state is State.ROLLED_BACK:
-            await self._tidy()
+            await self.tidy()
         if outcome.state is not State.COMMITTED:
             return replace(found, outcome=outcome)
+        assert found.desired is not None
+        values = {name: found.desired.values[name] for name in found.carried}
+        self._had_values = (target, values)
         return replace(found, outcome=outcome, applied=target)
-
-    async def _tidy(self) -> None:
-        """Remove what stands about of a change that did not happen; a disk may refuse it for now.
-
-        Why: what was checked, and failed before its checkpoint was saved, is nobody's to undo.
-        """
-        with suppress(ConfsyncError):
-            await self.heal()
 
     async def _settle(self, found: Pass) -> Pass:
         """Record a revision that the host already runs."""

@@ -74,7 +74,10 @@ async def bird_routes(family: socket.AddressFamily) -> RouteCounts:
 
 def addresses() -> tuple[InterfaceAddress, ...]:
     """Return all addresses in the kernel's order. Raises HostBusy."""
-    names = dict(socket.if_nameindex())
+    try:
+        names = dict(socket.if_nameindex())
+    except OSError as fault:
+        raise HostBusy(f"the kernel does not name its interfaces: {fault.strerror}") from fault
     request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     return tuple(
         found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-TREE_S = 600  # a slow mirror
+TREE_S = 60  # scripts/test has made it
 BOOT_S = 30
 COMMAND_S = 30
 UNIT = "/usr/lib/systemd/system/confsync.service"
@@ -49,15 +49,14 @@ _numbers = count(1)
 
 
 def tree() -> Path:
-    """Return the Debian tree, made if absent. Raises LabError where a guest cannot be."""
+    """Return the Debian tree. Raises LabError where a guest cannot be."""
     owner = Path("/proc/self/uid_map").read_text().split()
     if os.geteuid() or owner[:2] != ["0", "0"]:
-        raise LabError("real systemd is booted by root itself, not by an ordinary user's root")
-    done = subprocess.run(
-        [ROOT / "scripts/tree"], capture_output=True, text=True, timeout=TREE_S, check=False
-    )
+        raise LabError("real systemd is booted by root itself: sudo scripts/test")
+    argv = [ROOT / "scripts/tree"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=TREE_S, check=False)
     if done.returncode:
-        raise LabError(f"no Debian tree to boot:\n{done.stderr}")
+        raise LabError(f"no Debian tree to boot; run scripts/tree, outside of tests\n{done.stderr}")
     return Path(done.stdout.strip())
 
 
@@ -72,21 +71,28 @@ class Guest:
         network.write_text(NETWORK)
         name = f"confsync{os.getpid()}-{next(_numbers)}"
         self._cgroups = [place / name for place in _own_cgroups()]
-        for place in self._cgroups:
-            place.mkdir()
+        try:
+            for place in self._cgroups:
+                place.mkdir()
+        except OSError as error:
+            raise LabError(f"real systemd wants cgroups of its own: {error}") from error
         self._boot = Process(
             [*self._entering(), *_nspawn(root, name, network)], folder / "console.log"
         )
         try:
             self._init = wait_until("systemd runs", self._find_init, BOOT_S)
-            wait_until("it listens", lambda: self.path("/run/systemd/private").exists(), BOOT_S)
-            state = self.run("systemctl", "is-system-running", "--wait", check=False).strip()
-            if state != "running":
-                raise LabError(f"the guest is {state}: {self.run('systemctl', '--failed')}")
+            self._wait_booted()
         except LabError as error:
             error.add_note(f"its console:\n{self._boot.text[-4000:]}")
             self.close()
             raise
+
+    def _wait_booted(self) -> None:
+        private = self.path("/run/systemd/private")
+        wait_until("systemd listens", private.exists, BOOT_S)
+        state = self.run("systemctl", "is-system-running", "--wait", check=False).strip()
+        if state != "running":
+            raise LabError(f"the guest is {state}: {self.run('systemctl', '--failed')}")
 
     def _entering(self) -> list[str]:
         """Return the words that start a command in cgroups where no other guest is."""

@@ -6,13 +6,13 @@ a sleep is a guess. A call is counted per thread, and the signal comes before th
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.lab.process import Process
 from tests.lab.wait import LabError, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Self
 
 
@@ -20,19 +20,22 @@ class Injection(NamedTuple):
     """What happens at which call: `what` is `signal=KILL`, `error=EIO` and the like.
 
     Shape: `when` as strace has it: `3` = only the third, `3+` = from the third on;
-    `threads` False = only the main thread's calls count.
+    `threads` False = only the main thread's calls count; with `paths` only calls on these files
+    and folders count.
     """
 
     call: str
     when: str
     what: str = "signal=KILL"
     threads: bool = True
+    paths: tuple[Path, ...] = ()
 
     def argv(self, output: Path) -> tuple[str, ...]:
         """Return strace with its options, to be followed by a command or `-p`."""
         follow = ("-f",) if self.threads else ()
+        only = (word for path in self.paths for word in ("-P", str(path)))
         fate = f"inject={self.call}:{self.what}:when={self.when}"
-        return ("strace", *follow, "-o", str(output), "-e", f"trace={self.call}", "-e", fate)
+        return ("strace", *follow, *only, "-o", str(output), "-e", f"trace={self.call}", "-e", fate)
 
 
 class Tracer:

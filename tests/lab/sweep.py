@@ -19,6 +19,8 @@ from tests.lab.strace import Injection, Tracer
 from tests.lab.wait import LabError, wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.lab.site import Document, Site
 
 RENDER = re.compile(rb'cs_render = "([^"]*)"')
@@ -65,6 +67,12 @@ class Sweep:
         self.established()
         self.since = site.since()
 
+    @property
+    def memory_paths(self) -> tuple[Path, ...]:
+        """What is written when a snapshot is remembered: a file, and its folder."""
+        state = self.site.agent.state_dir
+        return state, state / "last-known-good.confsync-fresh"
+
     # --- the way
 
     @property
@@ -79,6 +87,7 @@ class Sweep:
 
     def want(self) -> None:
         """Write the other document, and ask for a pass at once if there is an agent to ask."""
+        self.remembered = self.memory()
         self.site.publish(self.documents[1 - self.now])
         try:
             reply = self.site.agent.request("POST", "/v1/apply", {}, timeout_s=90)
@@ -98,35 +107,64 @@ class Sweep:
         self.site.wait_file(self.new)
         self.site.wait_state("in-sync")
         self.require(self.position() == "new", "the wanted configuration runs")
-        self.require(not self.beside("agent/state"), f"left: {self.beside('agent/state')}")
+        wait_until("nothing is left of last-known-good", lambda: not self.beside("agent/state"))
         self.now = 1 - self.now
 
     # --- striking
 
-    def every(self, call: str, *, threads: bool = True, first: int = 1, stride: int = 1) -> int:
-        """Kill before the first call, then before the next, until a run ends unharmed.
+    def every(self, injection: Injection, *, first: int = 1, stride: int = 1) -> int:
+        """Kill before the first such call, then before the next, until a run ends unharmed.
 
         Returns at how many points it was killed.
         """
         before, number = len(self.points), first
-        while self.kill(call, number, threads=threads):
+        while self.kill(injection._replace(when=str(number))):
             self.recover()
             number += stride
         return len(self.points) - before
 
-    def kill(self, call: str, number: int, *, threads: bool = True) -> bool:
+    def kill(self, injection: Injection) -> bool:
         """Go to the other configuration with an agent that is killed on the way; False = it lived.
 
         The disk is looked at at once, before anything has been mended.
         """
-        injection = Injection(call, str(number), threads=threads)
         with Tracer(self.site.lab.folder, self.site.agent.pid, injection):
             self.want()
+            self.wait_end()
         if self.site.agent.running.exit_code is None:
             self.arrive()
             return False
         self.struck(injection)
         return True
+
+    def kill_after_pivot(self) -> None:
+        """Kill it when the new file is the live one, and BIRD does not know that it is final."""
+        number = 1
+        while self.kill(Injection("fsync", str(number))) and self.points[-1].disk == "old":
+            self.recover()
+            number += 1
+        self.require(self.points[-1].disk == "new", "it was killed after its rename")
+
+    def wait_end(self) -> None:
+        """Wait until the agent has died, or has done all that belongs to the change."""
+        agent = self.site.agent
+
+        def ended() -> bool:
+            return agent.running.exit_code is not None or self.at_end()
+
+        wait_until("the agent is done, or dead", ended, timeout_s=60)
+
+    def at_end(self) -> bool:
+        """Tell whether the change is done, and remembered for a start without the source."""
+        return self.memory() != self.remembered and self.site.status()["state"] == "in-sync"
+
+    def memory(self) -> tuple[int, int]:
+        """Return what changes when last-known-good is replaced."""
+        try:
+            found = (self.site.agent.state_dir / "last-known-good").stat()
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
 
     def kill_recovery(self, call: str, number: int) -> bool:
         """Start an agent that is killed in its recovery; False = it lived, and ended when asked."""
@@ -169,6 +207,7 @@ class Sweep:
         self.site.source_gone()
         self.site.agent.start(wait=False)
         self.site.agent.wait_for("/api/v1/node")
+        wait_until("it knows the host", lambda: self.site.status()["state"] != "starting")
         if not self.site.consul:  # a hanging Consul is noticed seconds later only
             wait_until("the first pass", lambda: self.site.status()["source"]["problem"])
 
@@ -241,6 +280,10 @@ class Doomed(Sweep):
             self.documents[1] = {**document, "peers": {**document["peers"], "ghost": ghost}}
             self.now = 0
         super().want()
+
+    def at_end(self) -> bool:
+        """Tell whether it was rolled back."""
+        return self.tries > 0 and bool(self.site.status()["state"] == "rolled-back")
 
     def arrive(self) -> None:
         """Wait until it was rolled back."""
