@@ -53,6 +53,11 @@ class Pass:
         return self.plan is not None and not self.plan.steps
 
     @property
+    def publishing(self) -> bool:
+        """Tell whether the source is in the middle of a publish."""
+        return self.reading is not None and self.reading.standing is Standing.PUBLISHING
+
+    @property
     def in_place(self) -> bool:
         """Tell whether the host runs what is wanted, and no guard objects."""
         committed = self.outcome is not None and self.outcome.state is State.COMMITTED

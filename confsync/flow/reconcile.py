@@ -130,13 +130,14 @@ class Reconciler:
     async def when_woken(self) -> Pass | None:
         """Do one whole pass if the source has news; None = it says what is in place already."""
         found = await self._believe(())
-        odd = found.fault or found.refusals or found.violations or found.again_s is not None
+        waits = found.again_s is not None or found.publishing
+        odd = found.fault or found.refusals or found.violations or waits
         news = odd or found.snapshot != self.known_good
         return None if self._at_rest and not news else await self._finish(found, ())
 
     async def _finish(self, found: Pass, allow: Collection[str]) -> Pass:
         found = await self._act(await self._weigh(found, allow))
-        self._at_rest = found.in_place and found.fault is None
+        self._at_rest = found.in_place and found.fault is None and not found.publishing
         return found
 
     async def remember(self, found: Pass) -> Pass:

@@ -110,7 +110,10 @@ def _circumstances(scene: Scene, found: Pass) -> Circumstances:
         drifted=found.drifted or (found.failure is not None and found.unchanged),
         frozen=bool(scene.paused),
         observing=bool(found.observing),
-        pending=behind or found.failure is not None or found.again_s is not None,
+        pending=behind
+        or found.failure is not None
+        or found.again_s is not None
+        or found.publishing,
     )
 
 
@@ -133,7 +136,8 @@ def _reason(state: AgentState, scene: Scene, found: Pass) -> str:
     if state is AgentState.DRIFTED:
         return str(found.failure or (found.refusals[0] if found.refusals else DRIFT))
     if state is AgentState.PENDING:
-        return str(found.failure) if found.failure else "a newer revision was seen"
+        waits = "a change is being published" if found.publishing else "a newer revision was seen"
+        return str(found.failure or waits)
     return ""
 
 

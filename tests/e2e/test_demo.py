@@ -28,11 +28,17 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def started(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a short path, since a unix socket's may have 107 bytes."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture
+def started(folder: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     """Start the demo with these arguments, its temporary files in a folder of our own."""
     with subprocess.Popen(
         [ROOT / "scripts" / "demo", *request.param],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -57,35 +63,35 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
-def assert_nothing_is_left(tmp_path: Path) -> None:
-    assert [] == list(tmp_path.iterdir())
-    wait_until("no process is left", lambda: not processes_in(tmp_path), timeout_s=5)
+def assert_nothing_is_left(folder: Path) -> None:
+    assert [] == list(folder.iterdir())
+    wait_until("no process is left", lambda: not processes_in(folder), timeout_s=5)
 
 
 @pytest.mark.parametrize("started", [[], ["--embedded"]], ids=["consul", "embedded"], indirect=True)
-def test_each_scene_does_what_it_says(started: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_each_scene_does_what_it_says(started: subprocess.Popen[str], folder: Path) -> None:
     text, _ = started.communicate(timeout=280)
     assert 0 == started.returncode, text
     assert SCENES == [line for line in text.splitlines() if line in SCENES]
     assert "did you mean asn?" in text
     assert "FAILED" not in text
     assert "\033" not in text, "no colours into a pipe"
-    assert_nothing_is_left(tmp_path)
+    assert_nothing_is_left(folder)
 
 
 @pytest.mark.parametrize("started", [["--embedded"]], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing(
-    started: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+    started: subprocess.Popen[str], folder: Path, number: signal.Signals
 ) -> None:
     assert started.stdout
     for line in started.stdout:
         if line.startswith(SCENES[0]):
             break
-    assert processes_in(tmp_path)
+    assert processes_in(folder)
     os.killpg(started.pid, number)
     os.killpg(started.pid, number)  # an impatient person
     text, _ = started.communicate(timeout=30)
     assert 130 == started.returncode, text
     assert "interrupted" in text
-    assert_nothing_is_left(tmp_path)
+    assert_nothing_is_left(folder)

@@ -101,23 +101,28 @@ def test_the_status_sets_the_gauges(metrics):
         ("transaction.phase", "transaction_duration_seconds_count", {"phase": "verify"}),
         ("validation.rejected", "validation_rejections_total", {"reason": "schema"}),
         ("guard.blocked", "guard_blocks_total", {"guard": "peer_loss"}),
-        ("consul.request", "consul_requests_total", {"op": "snapshot", "code": "403"}),
         ("watch.restarted", "watch_restarts_total", {"cause": "index_reset"}),
     ],
 )
 def test_an_event_counts_once_in_its_series(metrics, event, name, labels):
     fields = {
         "took_s": 0.5, "result": "applied", "cause": "verify", "driver": "bird", "op": "apply",
-        "phase": "verify", "reason": "schema", "guard": "peer_loss", "code": 403,
+        "phase": "verify", "reason": "schema", "guard": "peer_loss",
     }  # fmt: skip
     if event == "step.done":
         fields["result"] = "ok"
-    if event == "consul.request":
-        fields["op"] = "snapshot"
     if event == "watch.restarted":
         fields["cause"] = "index_reset"
     metrics.count(Event(event, fields))
     assert 1.0 == value(metrics, name, **labels)
+
+
+def test_requests_are_brought_up_to_what_the_source_has_counted(metrics):
+    labels = {"op": "txn", "code": "403"}
+    metrics.requests({("txn", "403"): 2})
+    metrics.requests({("txn", "403"): 5, ("watch", "teapot"): 1})
+    assert 5.0 == value(metrics, "consul_requests_total", **labels)
+    assert 1.0 == value(metrics, "consul_requests_total", op="watch", code="error")
 
 
 def test_no_event_needs_a_field_and_a_surprise_opens_no_series(metrics):
