@@ -35,7 +35,6 @@ REASONS: Final = ("syntax", "schema", "policy", "semantic")
 PHASES: Final = ("plan", "apply", "verify", "rollback")
 CONSUL_OPS: Final = ("watch", "txn", "write", "read")
 CONSUL_CODES: Final = ("200", "403", "404", "409", "500", "error")
-RESTARTS: Final = ("index_reset", "timeout", "error")
 SPANS_S: Final = (0.01, 0.1, 1.0, 10.0, 60.0)
 LAGS_S: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
 
@@ -150,7 +149,6 @@ class Metrics:
         self._requests = counter(
             "consul_requests_total", "Requests to Consul.", op=CONSUL_OPS, code=CONSUL_CODES
         )
-        self._watches = counter("watch_restarts_total", "Watches restarted.", cause=RESTARTS)
         self._lines = counter("log_messages_total", "Log lines.", level=LEVELS)
 
     def _make_histograms(self) -> None:
@@ -220,8 +218,6 @@ class Metrics:
                 self._invalid.set(fields.get("errors", 1))
             case EventType.GUARD_BLOCKED:
                 self._guards.labels(_known(fields.get("guard"), GUARDS)).inc()
-            case EventType.WATCH_RESTARTED:
-                self._watches.labels(_known(fields.get("cause"), RESTARTS)).inc()
             case EventType.SETTINGS_LOADED:
                 self._reload_ok.set(1)
                 self._reload_at.set_to_current_time()

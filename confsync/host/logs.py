@@ -36,7 +36,6 @@ _DEBUG: Final = frozenset(
         EventType.RECONCILED,
         EventType.PHASE_DONE,
         EventType.STEP_DONE,
-        EventType.WATCH_RESTARTED,
     }
 )
 

@@ -222,7 +222,6 @@ class EventType(StrEnum):
     RECONCILED = "reconcile.done"  # result: a word of RECONCILE_RESULTS, took_s
     PHASE_DONE = "transaction.phase"  # phase: plan|apply|verify|rollback, took_s
     STEP_DONE = "step.done"  # driver, op: apply|undo|commit, result: ok|failed
-    WATCH_RESTARTED = "watch.restarted"  # cause: index_reset|timeout|error
     SETTINGS_LOADED = "settings.loaded"
     SETTINGS_REJECTED = "settings.rejected"
 

@@ -18,7 +18,7 @@ FAMILIES = {
     "transactions_total", "transaction_duration_seconds", "transaction_in_progress",
     "steps_total", "rollbacks_total", "validation_errors", "validation_rejections_total",
     "guard_blocks_total", "drift_items", "consul_up", "consul_last_success_timestamp_seconds",
-    "consul_requests_total", "watch_restarts_total", "driver_up", "bgp_sessions",
+    "consul_requests_total", "driver_up", "bgp_sessions",
     "bgp_sessions_expected", "config_last_reload_successful",
     "config_last_reload_success_timestamp_seconds", "log_messages_total",
 }  # fmt: skip
@@ -101,7 +101,6 @@ def test_the_status_sets_the_gauges(metrics):
         ("transaction.phase", "transaction_duration_seconds_count", {"phase": "verify"}),
         ("validation.rejected", "validation_rejections_total", {"reason": "schema"}),
         ("guard.blocked", "guard_blocks_total", {"guard": "peer_loss"}),
-        ("watch.restarted", "watch_restarts_total", {"cause": "index_reset"}),
     ],
 )
 def test_an_event_counts_once_in_its_series(metrics, event, name, labels):
@@ -111,8 +110,6 @@ def test_an_event_counts_once_in_its_series(metrics, event, name, labels):
     }  # fmt: skip
     if event == "step.done":
         fields["result"] = "ok"
-    if event == "watch.restarted":
-        fields["cause"] = "index_reset"
     metrics.count(Event(event, fields))
     assert 1.0 == value(metrics, name, **labels)
 
