@@ -7,9 +7,11 @@ them; a crash is a BaseException, which no code of ours may catch, and ends the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from confsync.flow.transact import Room
@@ -162,6 +164,16 @@ class FaultyJournal:
             return await self._faults.around(f"journal.{name}", lambda: method(*args, **kwargs))
 
         return call
+
+
+@contextlib.asynccontextmanager
+async def process(path: Path) -> AsyncIterator[SqliteJournal]:
+    """Open the journal as a new process would."""
+    journal = SqliteJournal(path)
+    try:
+        yield journal
+    finally:
+        await journal.aclose()
 
 
 class Silent:

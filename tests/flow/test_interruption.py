@@ -7,14 +7,12 @@ exactly old or exactly new, and the journal says which.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from confsync.flow.recover import recover
 from confsync.flow.transact import Outcome, transact
-from confsync.host.journal import SqliteJournal
 from confsync.model.errors import ConfsyncError
 from confsync.model.machine import State
 from tests.flow.model_host import (
@@ -26,21 +24,12 @@ from tests.flow.model_host import (
     ModelHost,
     Strike,
     plan_of,
+    process,
     room_of,
     target_of,
 )
 
 TARGETS = [("bird",), ("bird", "lvm"), ("bird", "lvm", "felix")]
-
-
-@contextlib.asynccontextmanager
-async def process(path: Path) -> AsyncIterator[SqliteJournal]:
-    """Open the journal as a new process would."""
-    journal = SqliteJournal(path)
-    try:
-        yield journal
-    finally:
-        await journal.aclose()
 
 
 async def run(host: ModelHost, path: Path, faults: Faults) -> Outcome | Crash | ConfsyncError:

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from confsync.host.journal import SqliteJournal
 from confsync.model import limits
 from confsync.model.errors import HostBusy, JournalDamaged, JournalLost, JournalTooNew
 from confsync.model.ids import Digest, digest
 from confsync.model.machine import IllegalTransition, State
 from confsync.ports import Applied
 from tests.flow.model_host import plan_of, target_of
+from tests.flow.model_host import process as opened
 
 PLAN = plan_of(("bird", "lvm"))
-
-
-@contextlib.asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqliteJournal]:
-    journal = SqliteJournal(path)
-    try:
-        yield journal
-    finally:
-        await journal.aclose()
 
 
 async def test_an_open_transaction_survives_the_process(tmp_path: Path) -> None:
