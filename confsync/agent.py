@@ -126,6 +126,7 @@ class Agent:
         logs.configure(self._settings.log.level, count=self._metrics.log_line)
         server = HttpServer(self._settings.http, self)
         self._take_signals()
+        await self._conclude(self._found)  # so that the first answer knows the journal's past
         await server.start()
         self._reporter.emit(Event(EventType.AGENT_STARTED, {"version": __version__}))
         try:

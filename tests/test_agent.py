@@ -20,7 +20,7 @@ from confsync.host.systemd import Notifier
 from confsync.model import limits
 from confsync.model.errors import BadSettings, Held, HostRefused, JournalLost, PlanRefused
 from confsync.model.machine import State
-from confsync.model.section import Ownership
+from confsync.model.section import Observed, Ownership
 from confsync.model.snapshot import Snapshot
 from confsync.model.status import AgentState
 from confsync.ports import Judgement, Verdict
@@ -172,6 +172,29 @@ async def test_the_watchdog_is_fed_through_a_long_sleep(
             fed = agent.manager.times("WATCHDOG")
     assert max(after - before for before, after in itertools.pairwise(fed)) <= 10.0
     assert 500 < fed[-1]
+
+
+@virtual
+async def test_its_first_answer_knows_what_an_earlier_agent_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place(tmp_path, monkeypatch) as p:
+        await p.world.settled(a="1")
+        release = asyncio.Event()
+        observe = p.world.box.observe
+
+        async def slow() -> Observed:
+            await release.wait()
+            return await observe()
+
+        monkeypatch.setattr(p.world.box, "observe", slow)
+        async with p.serving() as agent:
+            await asyncio.sleep(1)
+            assert AgentState.STARTING is agent.state
+            last = agent.status().last_transaction
+            assert last
+            assert "committed" == last.outcome
+            release.set()
 
 
 @virtual
