@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.lab import HERE, NEAR_ASN, Lab
 from tests.lab.agent import toml
 from tests.lab.bird import far_config, far_session
 from tests.lab.consul import ConsulCluster, ConsulServer
+from tests.lab.frr import Frr
 from tests.lab.kv import ConsulError, Kv
+from tests.lab.traffic import Traffic
 from tests.lab.wait import wait_until
 
 
@@ -42,6 +46,38 @@ def test_bird_starts_on_the_distributions_example(lab: Lab):
     assert bird.ctl("configure check")[-1].startswith("0020 ")
     bird.restart()
     assert bird.ctl("configure status")[0].startswith("0003-")
+
+
+FRR = """\
+router bgp 65007
+ no bgp ebgp-requires-policy
+ neighbor 10.9.7.1 remote-as 64512
+ neighbor 10.9.7.1 timers connect 1
+"""
+
+
+@pytest.mark.root
+def test_frr_meets_a_bird_and_counts_its_resets(lab: Lab):
+    host = lab.namespace("frr")
+    ends = {"near_addresses": ("10.9.7.1/24",), "far_addresses": ("10.9.7.2/24",)}
+    lab.cable(HERE, "frr0", host, "eth0", **ends)
+    near = lab.bird("near", far_config("10.9.7.1", NEAR_ASN, far_session("f", "10.9.7.2", 65007)))
+    frr = lab.keep(Frr(lab.folder / "frr", FRR, host))
+    frr.wait_established("10.9.7.1")
+    assert (1, 0) == frr.resets("10.9.7.1")
+    near.ctl("restart f")
+    wait_until("FRR counts it", lambda: (2, 1) == frr.resets("10.9.7.1"))
+
+
+@pytest.mark.root
+def test_traffic_counts_what_is_lost_and_nothing_else(lab: Lab):
+    far = lab.far_end()
+    flow = lab.keep(Traffic(lab.folder / "t", HERE, far.near4, far.host, far.far4))
+    assert [] == flow.end().lost
+    flow = lab.keep(Traffic(lab.folder / "t2", HERE, far.near4, far.host, far.far4))
+    far.cable.down()
+    time.sleep(0.1)
+    assert flow.end().lost
 
 
 @pytest.mark.root
