@@ -65,13 +65,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a transaction works with: the host's drivers, the journal, and who must be told."""
+    """What a transaction works with: the host's drivers, the journal, and who must be told.
+
+    Shape: `probes` are the operator's own, asked beside the drivers'.
+    """
 
     drivers: Mapping[DriverName, Driver]
     journal: Journal
     reporter: Reporter
     beat: Callable[[], None] = lambda: None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    probes: tuple[Probe, ...] = ()
 
     @contextlib.contextmanager
     def act(self, op: str, step: Step) -> Iterator[None]:
@@ -102,7 +106,8 @@ async def transact(plan: Plan, target: Applied, room: Room, *, way_home: Probe |
     `way_home` is judged last, and is None when the source was out of reach before we began.
     Raises: what `check` and `begin` refuse with, when nothing was done; JournalLost.
     """
-    probes = [p for step in plan.steps for p in room.drivers[step.driver].probes(step)]
+    own = [p for step in plan.steps for p in room.drivers[step.driver].probes(step)]
+    probes = (*own, *room.probes)
     _, baseline = await together(_check(plan, room), _sample(probes))
     _stop_if_asked(room)
     txn = await room.journal.begin(plan, target, baseline)
@@ -144,7 +149,9 @@ async def verify(
     seen: dict[str, deque[Sample]] = {probe.name: deque(maxlen=2) for probe in probes}
     healthy_since: float | None = None
     while True:
-        judgements = [await _judge(probe, baseline, seen[probe.name]) for probe in probes]
+        judgements = await together(
+            *(_judge(probe, baseline, seen[probe.name]) for probe in probes)
+        )
         waiting = _waiting_for(judgements)
         healthy_since = None if waiting else (healthy_since or now())
         if healthy_since is not None and now() - healthy_since >= hold_s:
@@ -197,7 +204,8 @@ async def _check(plan: Plan, room: Room) -> None:
 
 
 async def _sample(probes: Sequence[Probe]) -> dict[str, Sample]:
-    return {probe.name: await probe.sample() for probe in probes}
+    samples = await together(*(probe.sample() for probe in probes))
+    return {probe.name: sample for probe, sample in zip(probes, samples, strict=True)}
 
 
 async def _commit(saved: Saved) -> None:

@@ -46,6 +46,8 @@ BIRD_REPLY_BYTES: Final = 16 * 1024 * 1024
 BIRD_COMMAND_BYTES: Final = 1000
 BIRD_LINE_BYTES: Final = 4096  # BIRD cuts its own lines at 512
 BIRD_FILE_BYTES: Final = 8 * 1024 * 1024
+BIRD_INCLUDES: Final = 256  # files that one configuration may consist of
+BIRD_INCLUDE_DEPTH: Final = 8  # BIRD's own bound
 BIRD_PASSWORD_BYTES: Final = 80  # Linux TCP-MD5; a longer one leaves the session down, silently
 BIRD_POLL_S: Final = 0.01
 BIRD_CHECK_S: Final = 10.0
@@ -78,13 +80,23 @@ HOLD_RESET_S: Final = 3.0
 
 # --- transaction
 SAMPLE_EVERY_S: Final = 0.2
+ROUTES_KEPT: Final = 0.5  # of the routes that a change does not speak of
+COMMAND_S: Final = 5.0  # an operator's own check
+COMMAND_EVERY_S: Final = 1.0
 VERIFY_MAX_S: Final = 90.0
 COMMIT_MARGIN_S: Final = 30.0
 COMMIT_TRIES: Final = 3
 TRANSIENT_TRIES: Final = 3
 HISTORY_KEPT: Final = 200
 
+REPAIR_WAIT_S: Final = 60.0  # after the first repair of drift; doubled after each ...
+REPAIR_DOUBLINGS: Final = 6  # ... up to about an hour
+REPAIR_GOOD_S: Final = 3600.0  # this long without drift, and the next repair comes at once again
+CONTENDED_REWRITES: Final = 2  # another hand over ours, and we stop writing
+CONTENDED_S: Final = 86_400.0  # this long without drift, and rewrites are forgotten
+
 # --- agent
+PULSE_S: Final = 5.0  # between two short looks for a foreign hand (measured: 0.2 ms each)
 STALE_AFTER_S: Final = 130.0
 READY_GRACE_S: Final = 10.0
 RETRY_S: Final = 5.0
@@ -107,4 +119,5 @@ assert WATCHDOG_FEED_S * 2 < WATCHDOG_S, "one missed feed must not kill the agen
 assert max(BIRD_CHECK_S, BIRD_CONFIGURE_S, WAY_HOME_S) < WATCHDOG_S, (
     "no await outlives the watchdog"
 )
+assert COMMAND_S < COMMIT_MARGIN_S, "the last round of checks ends inside the window"
 assert 2 * VERIFY_MAX_S + COMMIT_MARGIN_S < STOP_S, "health and hold end in time"

@@ -56,7 +56,9 @@ def judge(render: str, expect: Json, baseline: Sample, now: Sample) -> Judgement
     """Return the worst finding; the reasons of equally bad ones are told together.
 
     Shape: `expect` as in the step: names of all protocols, sessions by protocol (`imports` and
-    `exports` = the plan may change what passes there), kernel export by family.
+    `exports` = the plan may change what passes there), kernel export by family; `whole` = no other
+    hand defines protocols, `dynamic` = how the names begin that ranges of neighbours bring,
+    `strict` = nothing may change but who wrote the file.
     """
     found = list(_findings(render, expect, baseline, now))
     for verdict in _WORST_FIRST:
@@ -100,16 +102,32 @@ def _findings(render: str, expect: Json, baseline: Sample, now: Sample) -> Itera
         return
     if now["recovering"]:
         yield Verdict.WAIT, "graceful restart recovery in progress"
-    wanted, there = set(expect["protocols"]), set(now["protocols"])
-    for name in sorted(wanted - there):
-        yield Verdict.FAILED, f"protocol {name} is missing"
-    for name in sorted(there - wanted):
-        yield Verdict.FAILED, f"protocol {name} is there, though the configuration has none"
     reset = moved(_since(baseline), _since(now))
+    yield from _protocols(expect, baseline, now, reset)
+    there = set(now["protocols"])
     for name, session in sorted(expect["sessions"].items()):
         if session["required"] and name in there:
-            yield from _session(_spoken(name, expect), name, session, baseline, now, reset)
+            want = {**session, "strict": expect.get("strict", False)}
+            yield from _session(_spoken(name, expect), name, want, baseline, now, reset)
     yield from _kernel(expect["kernel"], baseline, now)
+
+
+def _protocols(
+    expect: Json, baseline: Sample, now: Sample, reset: Collection[str]
+) -> Iterator[Finding]:
+    """Tell which protocols are missing, there without reason, or another hand's and disturbed."""
+    wanted, there = set(expect["protocols"]), set(now["protocols"])
+    foreign = set()
+    if not expect.get("whole", True):
+        foreign = {name for name in baseline["protocols"] if not name.startswith("cs_")} - wanted
+    dynamic = tuple(expect.get("dynamic", ()))
+    for name in sorted((wanted | foreign) - there):
+        yield Verdict.FAILED, f"protocol {name} is missing"
+    for name in sorted(there - wanted - foreign):
+        if not (dynamic and name.startswith(dynamic)):
+            yield Verdict.FAILED, f"protocol {name} is there, though the configuration has none"
+    for name in sorted(foreign & reset):
+        yield Verdict.FAILED, f"protocol {name} is not ours, and was reset"
 
 
 def _since(sample: Sample) -> Mapping[str, str]:
@@ -138,8 +156,9 @@ def _session(
     if channel["limit_hit"] and not earlier.get("limit_hit", False):
         yield Verdict.FAILED, f"{spoken}: a route limit is hit"
     for anew, counted in _COUNTED.items():
-        if not want[anew] and earlier.get(counted, 0) > 0 and channel[counted] == 0:
-            yield Verdict.WAIT, f"{spoken}: no routes {counted}, {earlier[counted]} before"
+        if was_up and not want[anew] and _lost(earlier.get(counted, 0), channel[counted], want):
+            left = channel[counted] or "no"
+            yield Verdict.WAIT, f"{spoken}: {left} routes {counted}, {earlier[counted]} before"
     if want["bfd"]:
         neighbor = want["neighbor"]
         state = now["bfd"].get(neighbor, "missing")
@@ -148,17 +167,26 @@ def _session(
             yield Verdict.WAIT, f"{spoken}: BFD {state}"
 
 
+def _lost(before: int, after: int, want: Json) -> bool:
+    """Tell whether too many routes are gone that the change does not speak of.
+
+    Why a share: other speakers come and go while we look.
+    """
+    if want["strict"]:
+        return after != before
+    return after < before * limits.ROUTES_KEPT
+
+
 def _kernel(want: Json, baseline: Sample, now: Sample) -> Iterator[Finding]:
     if want["changed"]:
         return
     for family in _FAMILIES:
         before, after = baseline["kernel"][family], now["kernel"][family]
-        if want[family] and before["real"] > 0 == after["real"] and _imports(family, now):
-            left = f"{after['dead']} unreachable" if after["dead"] else "none"
-            yield (
-                Verdict.WAIT,
-                f"kernel {family}: no route with a next hop, {before['real']} before; left: {left}",
-            )
+        few = after["real"] < before["real"] * limits.ROUTES_KEPT
+        if want[family] and few and _imports(family, now):
+            dead = f"; {after['dead']} unreachable" if after["dead"] else ""
+            told = f"{after['real'] or 'no'} routes with a next hop, {before['real']} before"
+            yield Verdict.WAIT, f"kernel {family}: {told}{dead}"
 
 
 def _imports(family: str, now: Sample) -> bool:

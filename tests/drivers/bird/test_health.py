@@ -39,6 +39,14 @@ def expect(rr1=None, rr2=None, **kernel):
     }
 
 
+def strict():
+    return {**expect(), "strict": True}
+
+
+def fragment(**others):
+    return {**expect(), "whole": False, **others}
+
+
 def sample(rr1=None, rr2=None, **changes):
     return {
         "marker": NEW, "window": 20.0, "recovering": False,
@@ -49,6 +57,16 @@ def sample(rr1=None, rr2=None, **changes):
     }  # fmt: skip
 
 
+def with_more(name, one=None):
+    found = sample()
+    return {**found, "protocols": {**found["protocols"], name: one or protocol()}}
+
+
+def with_main(one=None):
+    return with_more("kernel1", one)
+
+
+MAIN = {**with_main(), "marker": None, "window": None}
 BEFORE = sample(marker="a" * 32, window=None)
 ACTIVE = protocol(info="Active, Socket: Connection refused", since="10:00:09.000")
 RESET = protocol(since="10:00:09.000")
@@ -95,11 +113,20 @@ NO_KERNEL = {"ipv4": {"real": 0, "dead": 5}, "ipv6": {"real": 5, "dead": 0}}
          "wait", "rr1: no routes imported, 5 before"),
         (expect(), BEFORE, sample(protocol(exported=0)),
          "wait", "rr1: no routes exported, 2 before"),
-        (expect(), BEFORE, sample(protocol(imported=1)), "ok", ""),
+        (expect(), BEFORE, sample(protocol(imported=3)), "ok", ""),
+        (expect(), BEFORE, sample(protocol(imported=2)), "wait", "rr1: 2 routes imported, 5 before"),
+        (strict(), BEFORE, sample(), "ok", ""),
+        (strict(), BEFORE, sample(protocol(imported=6)), "wait", "6 routes imported, 5 before"),
+        (strict(), BEFORE, sample(protocol(exported=1)), "wait", "1 routes exported, 2 before"),
         (expect(), sample(protocol(imported=0)), sample(protocol(imported=0)), "ok", ""),
         (expect(rr1={"imports": True}), BEFORE, sample(protocol(imported=0)), "ok", ""),
         (expect(rr1={"exports": True}), BEFORE, sample(protocol(exported=0)), "ok", ""),
         # BFD
+        (fragment(), MAIN, with_main(), "ok", ""),
+        (fragment(), MAIN, sample(), "failed", "protocol kernel1 is missing"),
+        (fragment(), MAIN, with_main(RESET), "failed", "kernel1 is not ours, and was reset"),
+        ({**expect(), "dynamic": ["office"]}, BEFORE, with_more("office1"), "ok", ""),
+        ({**expect(), "dynamic": ["office"]}, BEFORE, with_more("other1"), "failed", "other1 is there"),
         (expect(rr1={"bfd": True}), BEFORE, sample(bfd={"10.0.0.1": "Down"}),
          "wait", "rr1: BFD Down"),
         (expect(rr1={"bfd": True}), sample(bfd={}), sample(bfd={}), "ok", ""),
@@ -108,7 +135,7 @@ NO_KERNEL = {"ipv4": {"real": 0, "dead": 5}, "ipv6": {"real": 5, "dead": 0}}
         (expect(), BEFORE, sample(bfd={}), "ok", ""),
         # the kernel
         (expect(), BEFORE, sample(kernel=NO_KERNEL),
-         "wait", "kernel ipv4: no route with a next hop, 5 before; left: 5 unreachable"),
+         "wait", "kernel ipv4: no routes with a next hop, 5 before; 5 unreachable"),
         (expect(ipv4=False), BEFORE, sample(kernel=NO_KERNEL), "ok", ""),
         (expect(changed=True), BEFORE, sample(kernel=NO_KERNEL), "ok", ""),
         (expect(), sample(kernel=NO_KERNEL), sample(kernel=NO_KERNEL), "ok", ""),
