@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from confsync import __version__
@@ -24,7 +23,7 @@ from confsync.flow.announce import Announcer, ended
 from confsync.flow.guard import to_completion
 from confsync.flow.passed import Pass
 from confsync.flow.recover import recover
-from confsync.flow.report import Scene, status_of
+from confsync.flow.show import Showing
 from confsync.flow.transact import Room
 from confsync.host import logs, toml
 from confsync.host.journal import SqliteJournal, now
@@ -39,11 +38,11 @@ from confsync.model.errors import (
     JournalLost,
     JournalTooNew,
 )
-from confsync.model.ids import Json, NodeId, RoleId, SiteId
+from confsync.model.ids import Json
 from confsync.model.layers import layer_paths
 from confsync.model.machine import State
-from confsync.model.status import AgentState, Event, EventType, SourceStatus, Status
-from confsync.ports import LastTxn, Reporter
+from confsync.model.status import AgentState, Event, EventType, Status
+from confsync.ports import Reporter
 from confsync.settings import Settings, load
 from confsync.wiring import Wired, drivers_for_recovery, names_of, wire
 
@@ -100,7 +99,6 @@ class Agent:
         self._settings = settings
         self._journal = journal
         self._notifier = notifier
-        self._halted = halted
         self._metrics = Metrics(settings.site, settings.role)
         self._reporter = logs.LogReporter(self._metrics.count)
         self._announcer = Announcer(self._reporter)
@@ -113,20 +111,18 @@ class Agent:
         self._next: Settings | None = None
         self._broken: Exception | None = None
         self._ready_by: float | None = time.monotonic() + limits.READY_GRACE_S
-        self._found = Pass()
-        self._answered: tuple[float | None, str] = (None, "")
-        self._began_s = time.monotonic()
-        self._wired = self._wire()
-        self._last: LastTxn | None = None
-        self._paused = ""
-        self._status = self._shown(None)
+        self._sign: tuple[str, ...] | None = None
+        self._moved = False
+        self._showing = Showing(journal, now)
+        self._showing.halted = halted
+        self._wired = self._begin()
 
     async def serve(self) -> None:
         """Run every loop until SIGTERM; one that fails ends all, after an open transaction."""
         logs.configure(self._settings.log.level, count=self._metrics.log_line)
         server = HttpServer(self._settings.http, self)
         self._take_signals()
-        await self._conclude(self._found)  # so that the first answer knows the journal's past
+        await self._conclude(Pass())  # so that the first answer knows the journal's past
         await server.start()
         self._reporter.emit(Event(EventType.AGENT_STARTED, {"version": __version__}))
         try:
@@ -159,9 +155,9 @@ class Agent:
             await self._wired.close()
             self._settings, self._next = self._next, None
             logs.configure(self._settings.log.level, count=self._metrics.log_line)
-            self._wired = self._wire()
+            self._wired = self._begin()
         reconciler = self._wired.reconciler
-        if not self._halted:
+        if not self._showing.halted:
             await reconciler.tidy()
         if reconciler.known_good is not None:
             await self._conclude(await reconciler.preview(reconciler.known_good))
@@ -169,15 +165,16 @@ class Agent:
     async def _reconcile(self) -> None:
         """Run passes, each at a wake or when it is due."""
         while not self._stopping.is_set() and self._next is None:
-            woken = self._wake.is_set()
+            woken = self._wake.is_set() and not self._moved
             self._wake.clear()
-            await self._one_pass((), woken=woken)
+            self._moved = False
+            await self._one_pass(woken=woken)
             self._say_ready()
             await self._sleep(self._pause_s())
 
     def _pause_s(self) -> float:
         """Return when to look again without a wake: soon after any event, else for drift."""
-        found, drift_s = self._found, self._settings.drift.interval_s
+        found, drift_s = self._showing.found, self._settings.drift.interval_s
         if found.again_s is not None:
             return found.again_s
         moved = found.failure or found.outcome or self._ready_by is not None
@@ -187,9 +184,9 @@ class Agent:
         """Tell the service manager once: with a known state, or when the grace is over."""
         if self._ready_by is None or self._next is not None:
             return
-        if self._status.state is not AgentState.STARTING or time.monotonic() > self._ready_by:
+        if self.status().state is not AgentState.STARTING or time.monotonic() > self._ready_by:
             self._ready_by = None
-            self._notifier.ready(self._line())
+            self._notifier.ready(self._showing.line())
             # What lives now lives to the end; collecting it again would stall a change.
             gc.freeze()
 
@@ -199,9 +196,20 @@ class Agent:
         while not self._wake.is_set() and (left_s := due - time.monotonic()) > 0:
             self._beat()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left_s, limits.WATCHDOG_FEED_S)):
+                async with asyncio.timeout(min(left_s, limits.PULSE_S)):
                     await self._wake.wait()
+            await self._feel()
         self._beat()
+
+    async def _feel(self) -> None:
+        """Wake at once for a host that another hand has moved since the last pass."""
+        if self._sign is None or self._wake.is_set() or self._passing.locked():
+            return
+        async with self._passing:
+            moved = await self._wired.reconciler.pulse() != self._sign
+        if moved:
+            self._sign, self._moved = None, True
+            self._wake.set()
 
     @contextlib.contextmanager
     def _sharing_fate(self) -> Iterator[None]:
@@ -216,27 +224,33 @@ class Agent:
                 self._wake.set()
             raise
 
-    async def _one_pass(self, allow: tuple[str, ...], *, woken: bool = False) -> Pass:
+    async def _one_pass(
+        self, allow: tuple[str, ...] = (), *, woken: bool = False, at_once: bool = False
+    ) -> Pass:
         async with self._passing:
             with self._sharing_fate():
-                return await self._do_pass(allow, woken=woken)
+                sign = await self._wired.reconciler.pulse()
+                found = await self._do_pass(allow, woken=woken, at_once=at_once)
+                # After a transaction of ours the next pass, due soon, tells what is normal.
+                self._sign = None if found.outcome else sign
+                return found
 
-    async def _do_pass(self, allow: tuple[str, ...], *, woken: bool) -> Pass:
+    async def _do_pass(self, allow: tuple[str, ...], *, woken: bool, at_once: bool) -> Pass:
         began = time.monotonic()
         reconciler = self._wired.reconciler
-        if self._halted:
+        if self._showing.halted:
             found = await reconciler.preview()
         elif not woken:
-            found = await reconciler.once(allow)
+            found = await reconciler.once(allow, at_once=at_once)
         elif (news := await reconciler.when_woken()) is None:
-            self._answered = (time.monotonic(), now())
-            return self._found
+            self._showing.heard()
+            return self._showing.found
         else:
             found = news
         if found.outcome is not None and found.outcome.state is State.HALTED:
-            self._halted = found.outcome.reason
+            self._showing.halted = found.outcome.reason
         await self._conclude(found)
-        self._announcer.tell(found, self._status, time.monotonic() - began)
+        self._announcer.tell(found, self._showing.status(), time.monotonic() - began)
         kept = await reconciler.remember(found)
         if kept is not found:
             await self._conclude(kept)
@@ -246,14 +260,8 @@ class Agent:
 
     async def _conclude(self, found: Pass) -> None:
         """Make the newest pass the truth that everybody is shown."""
-        self._found = found
-        if found.reading is not None and found.fault is None:
-            self._answered = (time.monotonic(), now())
-        with contextlib.suppress(JournalDamaged, JournalTooNew):
-            self._last = await self._journal.last()
-            self._paused = await self._journal.paused() or ""
-        self._status = self._shown(self._status)
-        self._notifier.status(self._line())
+        await self._showing.conclude(found)
+        self._notifier.status(self._showing.line())
 
     async def _watch(self, wired: Wired) -> None:
         async with contextlib.aclosing(wired.source.wakes(wired.reconciler.layers)) as wakes:
@@ -291,7 +299,7 @@ class Agent:
             layer_paths(settings.hierarchy, names_of(settings))
         except BadSettings as fault:
             self._reporter.emit(Event(EventType.SETTINGS_REJECTED, {"reason": str(fault)}))
-            self._notifier.ready(self._line())
+            self._notifier.ready(self._showing.line())
             raise
         self._reporter.emit(Event(EventType.SETTINGS_LOADED))
         self._ready_by = time.monotonic()
@@ -303,10 +311,7 @@ class Agent:
 
     def status(self) -> Status:
         """Return the status of this moment: what is known, with the age it has by now."""
-        self._status = shown = self._shown(self._status)
-        if not self._wired.reconciler.applying or shown.state is AgentState.STARTING:
-            return shown
-        return replace(shown, state=AgentState.APPLYING, reason="a transaction is open", next="")
+        return self._showing.status(applying=self._wired.reconciler.applying)
 
     def live(self) -> str | None:
         """Return which loop stands still."""
@@ -339,28 +344,39 @@ class Agent:
                     await self._journal.accept()
                 else:
                     await self._journal.resume()
-                self._halted = await end_open_transaction(self._journal, self._reporter)
+                self._showing.halted = await end_open_transaction(self._journal, self._reporter)
         return await self._look_again(actor)
 
     async def retry(self, actor: str) -> Json:
         """Lift every quarantine; the next pass, at once, tries again."""
         with self._sharing_fate():
             await self._journal.retry()
+        self._wired.reconciler.forgive()
         return await self._look_again(actor)
 
     async def apply(self, actor: str, allow: tuple[str, ...]) -> Json:
         """Run one pass now, with these allowances. Raises Held and what stands against it."""
-        if self._halted:
-            raise Held(f"this host is halted: {self._halted}")
+        if self._showing.halted:
+            raise Held(f"this host is halted: {self._showing.halted}")
         if self._stopping.is_set():
             raise Held("this agent is ending")
-        found = await self._one_pass(allow)
+        found = await self._one_pass(allow, at_once=True)
         for refusal in found.refusals:
             raise refusal
         return {**self.status().as_json(), "by": actor}
 
+    async def adopt(self, actor: str, order: Json) -> Json:
+        """Take over what a driver finds here. Raises Held, and what stands against it."""
+        if self._showing.halted:
+            raise Held(f"this host is halted: {self._showing.halted}")
+        async with self._passing:
+            with self._sharing_fate():
+                data = await self._wired.adopter.adopt(order, actor, now())
+        self._wake.set()
+        return data
+
     async def _look_again(self, actor: str) -> Json:
-        await self._conclude(self._found)
+        await self._conclude(self._showing.found)
         self._wake.set()
         return {**self.status().as_json(), "by": actor}
 
@@ -368,32 +384,7 @@ class Agent:
         room = Room({}, self._journal, self._reporter, self._beat, self._stopping)
         return wire(self._settings, room)
 
-    def _shown(self, before: Status | None) -> Status:
-        """Return what was found last, as it is at this moment."""
-        settings = self._settings
-        scene = Scene(
-            node=NodeId(settings.node),
-            site=SiteId(settings.site),
-            role=RoleId(settings.role),
-            source=self._source_status(),
-            at=now(),
-            silent_s=time.monotonic() - (self._answered[0] or self._began_s),
-            halted=self._halted,
-            paused=self._paused,
-            last=self._last,
-            before=before,
-        )
-        return status_of(scene, self._found)
-
-    def _source_status(self) -> SourceStatus:
-        answered_s, at = self._answered
-        return SourceStatus(
-            name=self._wired.source.name,
-            last_success_at=at,
-            age_s=None if answered_s is None else time.monotonic() - answered_s,
-            problem=str(self._found.fault or ""),
-        )
-
-    def _line(self) -> str:
-        reason = f": {self._status.reason}" if self._status.reason else ""
-        return f"{self._status.state}{reason}"
+    def _begin(self) -> Wired:
+        wired, own = self._wire(), self._settings
+        self._showing.introduce(own.node, own.site, own.role, wired.source.name)
+        return wired

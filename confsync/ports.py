@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from confsync.model.ids import Digest, DriverName, Json, KeyPath, LayerPath, SectionName, TxnId
 from confsync.model.machine import State
@@ -48,6 +48,20 @@ class Judgement:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a driver found in a configuration that another hand made.
+
+    Shape: `record` is what `Journal.adopt` keeps (None = it cannot be taken over, `problem` says
+    why); `lost` names what a document cannot say; `draft` is the document that says the rest.
+    """
+
+    record: Json
+    problem: str = ""
+    lost: tuple[str, ...] = ()
+    draft: str = ""
+
+
 class Probe(Protocol):
     """A driver's health, an operator's command or the way home: one shape."""
 
@@ -71,8 +85,17 @@ class Driver(Protocol):
     async def heal(self) -> tuple[str, ...]:
         """Remove our own left-overs; legal only while no transaction is open."""
 
-    async def observe(self) -> Observed:
-        """Return what the host says now."""
+    async def observe(self, adopted: Json | None = None) -> Observed:
+        """Return what the host says now; `adopted` is the record of what was taken over here."""
+
+    async def survey(self, want: Any) -> Survey:
+        """Return what adopting would record, for a section's value or None; changes nothing."""
+
+    async def pulse(self) -> str:
+        """Return a cheap sign that differs when another hand may have changed the host.
+
+        Never raises: that nobody answers is a sign too.
+        """
 
     async def check(self, step: Step) -> None:
         """Prove that the step would be accepted, without changing what runs.
@@ -224,6 +247,21 @@ class Journal(Protocol):
 
     async def last(self) -> LastTxn | None:
         """Return how the newest closed transaction ended."""
+
+    async def adopt(self, driver: DriverName, record: Json) -> None:
+        """Record what a driver took over on this host."""
+
+    async def adopted(self, driver: DriverName) -> Json:
+        """Return what a driver took over here, None = nothing."""
+
+    async def disown(self, driver: DriverName) -> None:
+        """Forget what a driver took over."""
+
+    async def pin(self, names: Mapping[str, str]) -> None:
+        """Record who this host is."""
+
+    async def pinned(self) -> Mapping[str, str] | None:
+        """Return who this host was when it was last configured."""
 
     async def pause(self, reason: str) -> None:
         """Stop writing to the host until `resume`, over restarts."""

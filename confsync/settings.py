@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from confsync.drivers.bird.driver import BirdSettings
@@ -41,6 +42,20 @@ PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 Name = Annotated[str, Field(pattern=NAME)]
 OptionalName = Annotated[str, Field(pattern=NAME.replace("^", "^(", 1).replace("$", ")?$"))]
+
+
+def read_command(text: str) -> str:
+    """Return a command that can be run without a shell. Raises ValueError."""
+    try:
+        words = shlex.split(text)
+    except ValueError as fault:
+        raise ValueError(f"{text!r} cannot be read: {str(fault).lower()}") from fault
+    if not words or not words[0].startswith("/"):
+        raise ValueError(f"{text!r}: name a program by its absolute path; no shell reads this")
+    return text
+
+
+Command = Annotated[str, AfterValidator(read_command)]
 
 
 class Part(BaseModel):
@@ -75,9 +90,22 @@ class DriversSettings(Part):
 
 
 class DriftSettings(Part):
-    """How often the host is looked at without a wake."""
+    """How often the host is looked at without a reason, and whose drift is written over."""
 
     interval_s: Annotated[float, Field(ge=1, le=86400)] = 90.0
+    repair: tuple[Literal["bird", "lvm", "felix"], ...] = ("lvm", "felix")
+
+
+class PaceSettings(Part):
+    """How long a change that users notice waits, so that hosts do not take it all at once."""
+
+    splay_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+
+
+class VerifySettings(Part):
+    """The operator's own checks: those that passed before a change must pass after it."""
+
+    commands: tuple[Command, ...] = ()
 
 
 class LogSettings(Part):
@@ -99,6 +127,8 @@ class Settings(Part):
     source: SourceSettings = SourceSettings()
     guard: GuardSettings = GuardSettings()
     drivers: DriversSettings = DriversSettings()
+    pace: PaceSettings = PaceSettings()
+    verify: VerifySettings = VerifySettings()
     drift: DriftSettings = DriftSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()

@@ -15,12 +15,14 @@ from confsync.drivers.bird.driver import BirdDriver, BirdSettings
 from confsync.drivers.bird.section import BgpSection
 from confsync.edge.consul import ConsulSource
 from confsync.edge.directory import DirectorySettings, DirectorySource
+from confsync.flow.adopt import Adopter
 from confsync.flow.passed import Pass
 from confsync.flow.reconcile import Part, Reconciler, Rules
 from confsync.flow.recover import recover
 from confsync.flow.transact import Room
+from confsync.host.command import CommandProbe
 from confsync.host.facts import HostFacts
-from confsync.host.journal import SqliteJournal
+from confsync.host.journal import SqliteJournal, now
 from confsync.host.logs import LogReporter
 from confsync.host.memory import FileMemory
 from confsync.host.state import HostLock, private_dir
@@ -44,6 +46,11 @@ class Wired:
     parts: Mapping[SectionName, Part]
     reconciler: Reconciler
     room: Room
+
+    @property
+    def adopter(self) -> Adopter:
+        """What takes over a host that somebody else configured."""
+        return Adopter(self.reconciler, self.parts, self.room.journal)
 
     async def close(self) -> None:
         """Give up every connection."""
@@ -88,7 +95,8 @@ def wire(settings: Settings, room: Room) -> Wired:
     """Join everything; the room's drivers are chosen here."""
     parts, source = parts_of(settings), source_of(settings)
     drivers = {part.driver.name: part.driver for part in parts.values()}
-    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping)
+    checks = tuple(map(CommandProbe, dict.fromkeys(settings.verify.commands)))
+    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping, checks)
     guard = settings.guard
     budgets = Budgets(
         guard.max_removed_peers, guard.max_removed_percent, guard.all_sessions_of_a_family
@@ -103,7 +111,13 @@ def wire(settings: Settings, room: Room) -> Wired:
             SiteId(settings.site), RoleId(settings.role), NodeId(settings.node), settings.variant
         ),
         own,
-        Rules(settings.hierarchy, names, budgets),
+        Rules(
+            settings.hierarchy,
+            names,
+            budgets,
+            settings.pace.splay_s,
+            frozenset(map(DriverName, settings.drift.repair)),
+        ),
         QuietPeriod(settings.source.quiet_min_s, settings.source.quiet_max_s),
     )
     return Wired(source, parts, reconciler, own)
@@ -140,6 +154,16 @@ async def apply_once(settings: Settings, allow: Collection[str]) -> Pass:
                 raise Held(f"this host is halted: {ended.reason}")
             found = await _after_quiet(lambda: wired.reconciler.once(allow))
             return await wired.reconciler.remember(found)
+
+
+async def adopt_once(settings: Settings, order: Json, by: str) -> Json:
+    """Adopt where no agent runs. Raises AnotherAgent, Held when halted, NotOwned."""
+    with HostLock(private_dir(settings.state_dir)):
+        async with opened(settings, LogReporter(lambda _: None)) as wired:
+            ended = await recover(wired.room)
+            if ended is not None and ended.state is State.HALTED:
+                raise Held(f"this host is halted: {ended.reason}")
+            return await wired.adopter.adopt(order, by, now())
 
 
 async def _after_quiet(look: Callable[[], Awaitable[Pass]]) -> Pass:

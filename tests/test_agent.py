@@ -183,9 +183,9 @@ async def test_its_first_answer_knows_what_an_earlier_agent_did(
         release = asyncio.Event()
         observe = p.world.box.observe
 
-        async def slow() -> Observed:
+        async def slow(adopted: Any = None) -> Observed:
             await release.wait()
-            return await observe()
+            return await observe(adopted)
 
         monkeypatch.setattr(p.world.box, "observe", slow)
         async with p.serving() as agent:

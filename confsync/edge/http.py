@@ -115,6 +115,9 @@ class Port(Protocol):
     async def apply(self, actor: str, allow: tuple[str, ...]) -> Json:
         """Run one pass now, with these allowances."""
 
+    async def adopt(self, actor: str, order: Json) -> Json:
+        """Take over what a driver finds here: ``{driver, plan, draft, allow}``."""
+
 
 class Surface:
     """The application's handlers, around the agent's port."""
@@ -138,6 +141,7 @@ class Surface:
         app.router.add_post("/v1/resume", self.resume)
         app.router.add_post("/v1/retry", self.retry)
         app.router.add_post("/v1/apply", self.apply)
+        app.router.add_post("/v1/adopt", self.adopt)
         return app
 
     async def livez(self, request: web.Request) -> web.Response:
@@ -202,10 +206,20 @@ class Surface:
 
     async def apply(self, request: web.Request) -> web.Response:
         """Run one pass now."""
-        allow: list[Json] = (await _order(request, allow=[]))["allow"]
-        if not all(isinstance(rule, str) for rule in allow):
-            raise web.HTTPBadRequest(text="allow: a list of RULE:PATH is wanted")
-        return _done(await self._port.apply(actor(request), tuple(allow)))
+        allow = _allowances(await _order(request, allow=[]))
+        return _done(await self._port.apply(actor(request), allow))
+
+    async def adopt(self, request: web.Request) -> web.Response:
+        """Take over what runs here, changing nothing."""
+        order = await _order(request, driver="", plan=False, draft=False, allow=[])
+        _allowances(order)
+        return _done(await self._port.adopt(actor(request), order))
+
+
+def _allowances(order: dict[str, Json]) -> tuple[str, ...]:
+    if not all(isinstance(rule, str) for rule in order["allow"]):
+        raise web.HTTPBadRequest(text="allow: a list of RULE:PATH is wanted")
+    return tuple(order["allow"])
 
 
 def _probe(request: web.Request, findings: tuple[Finding, ...]) -> web.Response:

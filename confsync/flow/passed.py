@@ -14,7 +14,7 @@ from confsync.model.errors import ConfsyncError, PlanRefused, SourceError, Viola
 from confsync.model.ids import DriverName, SectionName
 from confsync.model.machine import State
 from confsync.model.plan import Plan
-from confsync.model.section import Observed
+from confsync.model.section import Observed, Ownership
 from confsync.model.snapshot import Reading, Snapshot, Standing
 from confsync.ports import Applied
 
@@ -26,6 +26,7 @@ class Pass:
     Shape: `plan` None = it did not come to a plan; `carried` are the wanted sections that have a
     driver here; `fault` is the source's, `failure` the host's;
     `observing` names the drivers that own nothing here; `held` says who stopped writing.
+    `waits` says for what a plan that nothing stands against is kept back.
     Units: `again_s` is when to look again without a wake.
     """
 
@@ -45,6 +46,7 @@ class Pass:
     failure: ConfsyncError | None = None
     outcome: Outcome | None = None
     again_s: float | None = None
+    waits: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -66,7 +68,24 @@ class Pass:
     @property
     def drifted(self) -> bool:
         """Tell whether the host left what was applied, while nothing new is wanted."""
-        return bool(self.unchanged and self.plan and self.plan.steps and not self.outcome)
+        left = (self.plan and self.plan.steps) or self.edited
+        return bool(self.unchanged and left and not self.outcome)
+
+    @property
+    def edited(self) -> bool:
+        """Tell whether another hand changed what is ours, though it may run as it should."""
+        return any(look.ownership is Ownership.EDITED for look in self.observed.values())
+
+    @property
+    def writes(self) -> frozenset[DriverName]:
+        """Return the drivers that the plan has work for."""
+        return frozenset(step.driver for step in self.plan.steps) if self.plan else frozenset()
+
+    @property
+    def mends(self) -> frozenset[DriverName]:
+        """Return the drivers where the plan would write over what another hand did."""
+        edited = {n for n, o in self.observed.items() if o.ownership is Ownership.EDITED}
+        return self.writes if self.drifted else self.writes & edited
 
     @property
     def unchanged(self) -> bool:

@@ -14,14 +14,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from confsync.flow.believe import Believer
 from confsync.flow.guard import to_completion
+from confsync.flow.looking import look_at_host
+from confsync.flow.pace import Pace
 from confsync.flow.passed import Pass
+from confsync.flow.peace import Peace, claimed
 from confsync.flow.transact import Room, transact
 from confsync.model import policy
 from confsync.model.desired import Desired, build
 from confsync.model.errors import (
     ConfsyncError,
-    Denied,
     HostBusy,
     InvalidConfig,
     JournalDamaged,
@@ -29,25 +32,13 @@ from confsync.model.errors import (
     JournalTooNew,
     PlanRefused,
     Retry,
-    SourceError,
 )
-from confsync.model.ids import KeyPath, ObjectId, SectionName
+from confsync.model.ids import DriverName, Json, ObjectId, SectionName
 from confsync.model.layers import layer_paths, merge
 from confsync.model.machine import State
-from confsync.model.plan import Plan
+from confsync.model.plan import Impact, Plan
 from confsync.model.section import AnySection, Ownership
-from confsync.model.snapshot import (
-    Absence,
-    Burst,
-    QuietPeriod,
-    Reading,
-    Snapshot,
-    Standing,
-    content_digest,
-    document_key,
-    judge,
-    manifest_key,
-)
+from confsync.model.snapshot import QuietPeriod, Snapshot
 from confsync.ports import Applied, Driver, FactSource, Memory, Source
 
 HALTING: Final = (JournalDamaged, JournalLost, JournalTooNew)
@@ -68,6 +59,8 @@ class Rules:
     patterns: tuple[str, ...]
     names: Mapping[str, str]
     budgets: policy.Budgets
+    splay_s: float = 0.0
+    repair: frozenset[DriverName] = frozenset()
 
 
 class Reconciler:
@@ -91,14 +84,15 @@ class Reconciler:
         self._facts = facts
         self._room = room
         self._rules = rules
-        self._quiet = quiet
         self.known_good = memory.load()
-        self._burst: Burst | None = None
-        self._acted = content_digest(self.known_good) if self.known_good else None
         self._at_rest = False
         self._had_values: tuple[Applied | None, dict[SectionName, object]] = (None, {})
         self.applying = False
+        self.adopting: Mapping[DriverName, Json] = {}
         self.layers = layer_paths(rules.patterns, rules.names)
+        self._believer = Believer(source, self.layers, quiet, self.known_good)
+        self._pace = Pace(rules.names.get("node", ""), rules.splay_s)
+        self._peace = Peace(rules.repair)
 
     async def tidy(self) -> None:
         """Let the drivers remove what stands about of a change that did not happen.
@@ -119,13 +113,23 @@ class Reconciler:
             return await self._propose(self._desire(Pass(snapshot=given)), allow)
         return await self._weigh(await self._believe(allow), allow)
 
-    async def once(self, allow: Collection[str] = ()) -> Pass:
+    async def pulse(self) -> tuple[str, ...]:
+        """Return a cheap sign that differs when another hand may have changed the host."""
+        return tuple([await part.driver.pulse() for part in self._parts.values()])
+
+    def forgive(self) -> None:
+        """Write again where another hand fought us."""
+        self._peace.forgive()
+
+    async def once(self, allow: Collection[str] = (), *, at_once: bool = True) -> Pass:
         """Do one whole pass; a transaction that began runs to its end.
+
+        `at_once` = an operator waits: nothing is put off.
 
         What came of it goes to `remember`, after it has been told.
         Raises: JournalDamaged, JournalTooNew, JournalLost.
         """
-        return await self._finish(await self._believe(allow), allow)
+        return await self._finish(await self._believe(allow), allow, at_once=at_once)
 
     async def when_woken(self) -> Pass | None:
         """Do one whole pass if the source has news; None = it says what is in place already."""
@@ -133,10 +137,12 @@ class Reconciler:
         waits = found.again_s is not None or found.publishing
         odd = found.fault or found.refusals or found.violations or waits
         news = odd or found.snapshot != self.known_good
-        return None if self._at_rest and not news else await self._finish(found, ())
+        return None if self._at_rest and not news else await self._finish(found, (), at_once=False)
 
-    async def _finish(self, found: Pass, allow: Collection[str]) -> Pass:
-        found = await self._act(await self._weigh(found, allow))
+    async def _finish(self, found: Pass, allow: Collection[str], *, at_once: bool) -> Pass:
+        found = await self._weigh(found, allow)
+        await self._pin(found)
+        found = await self._act(found, at_once=at_once)
         self._at_rest = found.in_place and found.fault is None and not found.publishing
         return found
 
@@ -167,7 +173,7 @@ class Reconciler:
             found = kept if kept.desired else found
         return await self._propose(found, allow)
 
-    async def _act(self, found: Pass) -> Pass:
+    async def _act(self, found: Pass, *, at_once: bool) -> Pass:
         """Carry out the plan, unless something holds it back."""
         if isinstance(found.failure, HALTING):
             raise found.failure
@@ -180,58 +186,36 @@ class Reconciler:
             return await self._settle(found)
         if blocked := await self._gate(found):
             return blocked
-        return await to_completion(self._carry_out(found))
+        if not at_once and (waiting := self._put_off(found)):
+            return waiting
+        return await to_completion(self._carry_out(found, told=at_once))
+
+    def _put_off(self, found: Pass) -> Pass | None:
+        """Return the pass with how long it waits, where it may not be carried out at once."""
+        assert found.plan is not None
+        now_s = asyncio.get_running_loop().time()
+        again_s = self._peace.wait_s(found.mends, now_s)
+        why = f"waits {again_s:.0f} s before it is repaired once more"
+        if not again_s and found.plan.impact is not Impact.HITLESS:
+            again_s = self._pace.wait_s(found.plan.revision, now_s)
+            why = f"waits {again_s:.0f} s (splay)"
+        return replace(found, again_s=again_s, waits=why) if again_s else None
+
+    async def _pin(self, found: Pass) -> None:
+        """Keep who this host is: when it is configured first, and when a change is confirmed."""
+        journal, names = self._room.journal, self._rules.names
+        strange = any(refusal.rule == "identity" for refusal in found.refusals)
+        if found.applied is not None and not strange and await journal.pinned() != names:
+            await journal.pin(names)
 
     async def _believe(self, allow: Collection[str]) -> Pass:
-        """Read the source and decide which snapshot this pass goes by."""
-        keep = Pass(snapshot=self.known_good)
-        try:
-            fresh = await self._source.snapshot(self.layers)
-            reading = judge(fresh, self.known_good)
-            absent = {
-                key: await self._source.why_absent(key) for key in self._doubted(fresh, reading)
-            }
-        except InvalidConfig as fault:
-            return replace(keep, violations=fault.violations)
-        except SourceError as fault:
-            return replace(keep, fault=fault)
-        keep = replace(keep, reading=reading)
-        if hidden := [key for key, why in absent.items() if why is not Absence.GONE]:
-            message = f"the source hides {', '.join(hidden)} from us; what was read before is kept"
-            return replace(keep, fault=Denied(message))
-        vanished = policy.vanished(reading.missing, allow)
-        if refusals := (*vanished, *policy.went_back(reading.lower, allow)):
-            return replace(keep, refusals=refusals)
-        if reading.standing is Standing.PUBLISHING:
-            return keep
-        if reading.standing is Standing.EDITED and (wait_s := self._quiet_for(fresh)) > 0:
-            return replace(keep, again_s=wait_s)
-        self._burst, self._acted = None, content_digest(fresh)
-        return replace(keep, snapshot=fresh)
-
-    def _doubted(self, fresh: Snapshot, reading: Reading) -> tuple[KeyPath, ...]:
-        """Return the keys whose absence must be explained before anything is believed.
-
-        Why: a filtered read looks like an empty one. What a manifest names must be there; on the
-        first read there is nothing else to compare with, so that each layer without a trace is
-        asked for.
-        """
-        if reading.standing is Standing.PUBLISHING:
-            return ()
-        doubted = [*reading.missing]
-        for layer in fresh.layers:
-            named = layer.manifest.documents if layer.manifest else {}
-            absent = sorted(named.keys() - layer.documents.keys())
-            doubted.extend(document_key(layer.path, name) for name in absent)
-            if self.known_good is None and not layer.documents and layer.manifest is None:
-                doubted.append(manifest_key(layer.path))
-        return tuple(dict.fromkeys(doubted))
-
-    def _quiet_for(self, fresh: Snapshot) -> float:
-        """Return how long plain writes must still be quiet before they are acted upon."""
-        now_s = asyncio.get_running_loop().time()
-        self._burst = self._quiet.see(self._burst, content_digest(fresh), self._acted, now_s)
-        return self._quiet.due_s(self._burst) - now_s if self._burst else 0.0
+        """Return what is believed of the source, and whether this host is still who it was."""
+        found = await self._believer.read(self.known_good, allow)
+        with suppress(JournalDamaged, JournalTooNew):  # looked at again before anything is done
+            pinned = await self._room.journal.pinned()
+            moved = policy.moved(pinned, self._rules.names, allow)
+            return replace(found, refusals=(*moved, *found.refusals))
+        return found
 
     def _desire(self, found: Pass) -> Pass:
         """Add what the snapshot wants, or why that cannot be told."""
@@ -258,15 +242,18 @@ class Reconciler:
             return found
         try:
             applied = await self._room.journal.applied()
-            seen = {p.driver.name: await p.driver.observe() for p in self._parts.values()}
+            seen, taken = await look_at_host(self._parts, self._room.journal, self.adopting)
         except ConfsyncError as fault:
             return replace(found, failure=fault)
+        for name in applied.sections.keys() & self._parts.keys() if applied else ():
+            driver = self._parts[name].driver.name
+            seen[driver] = claimed(seen[driver])
         found = replace(found, applied=applied, observed=seen)
         for name, part in self._parts.items():
             look = seen[part.driver.name]
             if name in desired.values and look.ownership is Ownership.ABSENT:
                 return replace(found, failure=HostBusy(look.problem))
-        had = self._had(applied)
+        had = {**taken, **self._had(applied)}
         steps = tuple(
             step
             for name, part in self._parts.items()
@@ -278,6 +265,7 @@ class Reconciler:
         plan = Plan(desired.revision, steps)
         observing = tuple(n for n, o in seen.items() if o.ownership is Ownership.FOREIGN)
         found = replace(found, plan=plan, observing=observing)
+        self._peace.saw(seen, found.mends, asyncio.get_running_loop().time())
         stopped = self._refusals(found, plan, desired, had, {*allow, *found.allowed})
         return replace(found, refusals=(*found.refusals, *stopped))
 
@@ -305,9 +293,9 @@ class Reconciler:
             if name not in desired.values
         ]
         drifted = [
-            PlanRefused("drift", name, look.problem or f"{name} left what was applied")
+            self._peace.refusal(name, look.problem or f"{name} left what was applied")
             for name, look in found.observed.items()
-            if plan.steps and (found.drifted or look.ownership is Ownership.EDITED)
+            if name in found.mends and not self._peace.repairs(name)
         ]
         return (*refusals, *(r for r in (*gone, *drifted) if f"{r.rule}:{r.place}" not in allow))
 
@@ -321,11 +309,14 @@ class Reconciler:
             return replace(found, held=reason)
         return found if found.observing or found.refusals else None
 
-    async def _carry_out(self, found: Pass) -> Pass:
+    async def _carry_out(self, found: Pass, *, told: bool) -> Pass:
         """Run the transaction."""
         assert found.plan is not None
         target = self._target(found)
         way_home = None if found.fault else self._source.way_home()
+        now_s = asyncio.get_running_loop().time()
+        self._peace.tries(found.writes, now_s, repairing=bool(found.mends) and not told)
+        self._pace.done()
         self.applying = True
         try:
             outcome = await transact(found.plan, target, self._room, way_home=way_home)
@@ -343,6 +334,7 @@ class Reconciler:
             await self.tidy()
         if outcome.state is not State.COMMITTED:
             return replace(found, outcome=outcome)
+        self._peace.wrote(found.writes)
         assert found.desired is not None
         values = {name: found.desired.values[name] for name in found.carried}
         self._had_values = (target, values)

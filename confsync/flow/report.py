@@ -134,11 +134,17 @@ def _reason(state: AgentState, scene: Scene, found: Pass) -> str:
     if state is AgentState.OBSERVING:
         return f"{', '.join(found.observing)}: not ours; the plan is shown, nothing is written"
     if state is AgentState.DRIFTED:
-        return str(found.failure or (found.refusals[0] if found.refusals else DRIFT))
+        stands = found.refusals[0] if found.refusals else _why_edited(found)
+        return str(found.failure or found.waits or stands)
     if state is AgentState.PENDING:
         waits = "a change is being published" if found.publishing else "a newer revision was seen"
-        return str(found.failure or waits)
+        return str(found.failure or found.waits or waits)
     return ""
+
+
+def _why_edited(found: Pass) -> str:
+    said = [look.problem for look in found.observed.values() if look.problem]
+    return said[0] if said else DRIFT
 
 
 def _why_rejected(found: Pass) -> str:

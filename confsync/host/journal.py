@@ -18,7 +18,7 @@ from typing import TypeVar
 from confsync.host.store import Store
 from confsync.model import limits
 from confsync.model.errors import HostBusy, JournalDamaged, JournalTooNew
-from confsync.model.ids import Digest, Json, TxnId
+from confsync.model.ids import Digest, DriverName, Json, TxnId
 from confsync.model.machine import CLOSED, State, advance
 from confsync.model.plan import Plan
 from confsync.ports import Applied, Checkpoint, LastTxn, OpenTxn, Quarantine, Sample
@@ -79,6 +79,22 @@ class SqliteJournal:
             return None
         state, steps = State(record["state"]), tuple(record["steps"])
         return LastTxn(**{**record, "state": state, "steps": steps})
+
+    async def adopt(self, driver: DriverName, record: Json) -> None:
+        await self._commit(lambda: self._store.put(f"adopted/{driver}", record))
+
+    async def adopted(self, driver: DriverName) -> Json:
+        return await self._note(f"adopted/{driver}")
+
+    async def disown(self, driver: DriverName) -> None:
+        await self._commit(lambda: self._store.drop(f"adopted/{driver}"))
+
+    async def pin(self, names: Mapping[str, str]) -> None:
+        await self._commit(lambda: self._store.put("pinned", dict(names)))
+
+    async def pinned(self) -> Mapping[str, str] | None:
+        names: Mapping[str, str] | None = await self._note("pinned")
+        return names
 
     async def pause(self, reason: str) -> None:
         await self._commit(lambda: self._store.put("paused", reason))

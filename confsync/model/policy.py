@@ -78,6 +78,26 @@ def went_back(lower: Collection[KeyPath], allowances: Collection[str]) -> tuple[
     return tuple(refusal for refusal in found if not _allowed(refusal, allowances))
 
 
+def moved(
+    pinned: Mapping[str, str] | None, names: Mapping[str, str], allowances: Collection[str]
+) -> tuple[PlanRefused, ...]:
+    """Return a refusal for each name of this host that is not what it was."""
+    if pinned is None:
+        return ()
+    found = (
+        PlanRefused(
+            "identity",
+            name,
+            f"this host was {name} {pinned.get(name) or '(none)'} when it was configured, and is "
+            f"now said to be {names.get(name) or '(none)'}: mend confsync's settings, or confirm "
+            f"it with confsync apply",
+        )
+        for name in sorted({*pinned, *names})
+        if pinned.get(name) != names.get(name)
+    )
+    return tuple(refusal for refusal in found if not _allowed(refusal, allowances))
+
+
 def _allowed(refusal: PlanRefused, allowances: Collection[str]) -> bool:
     return bool({f"{refusal.rule}:{refusal.place}", f"{refusal.rule}:*"} & set(allowances))
 

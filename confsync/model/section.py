@@ -39,13 +39,15 @@ class Observed:
     """What a driver read from the host: a verdict for everybody, details for its own section.
 
     Shape: `detail` is JSON that only the driver and its section understand; `problem` says in
-    one sentence why nothing can be planned (empty = fine); `notes` are findings for people.
+    one sentence why nothing can be planned (empty = fine); `notes` are findings for people;
+    `hand` says who rewrote what was ours, and how (empty = nobody did).
     """
 
     ownership: Ownership
     detail: Json
     problem: str = ""
     notes: tuple[str, ...] = ()
+    hand: str = ""
 
 
 class Section(Protocol[V]):

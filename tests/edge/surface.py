@@ -67,6 +67,9 @@ class FakeAgent:
     async def apply(self, actor: str, allow: tuple[str, ...]) -> Any:
         return self._called("apply", actor, allow)
 
+    async def adopt(self, actor: str, order: Any) -> Any:
+        return self._called("adopt", actor, order)
+
     def _called(self, *call: Any) -> Any:
         if self.refusal:
             raise self.refusal

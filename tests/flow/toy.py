@@ -24,7 +24,7 @@ from confsync.model.policy import Budgets
 from confsync.model.section import Observed, Ownership, Scope
 from confsync.model.snapshot import QuietPeriod, Snapshot
 from confsync.model.status import Event
-from confsync.ports import Judgement, Position, Verdict
+from confsync.ports import Judgement, Position, Survey, Verdict
 from tests.flow.scripted import ScriptedSource
 
 TOY = SectionName("toy")
@@ -66,14 +66,14 @@ class ToySection:
         before = seen.detail["runs"]
         if before == want:
             return ()
-        names = sorted({*before, *want})
+        names, impact = sorted({*before, *want}), seen.detail["impact"]
         items = tuple(
-            Difference("~", f"toy.{name}", before.get(name), want.get(name), Impact.HITLESS)
+            Difference("~", f"toy.{name}", before.get(name), want.get(name), impact)
             for name in names
             if before.get(name) != want.get(name)
         )
-        args = {"text": want}
-        return (Step(DRIVER, "set", 1, "toy", Impact.HITLESS, "set toy", args, items, 3.0, 0.0),)
+        args, impact = {"text": want}, seen.detail.get("impact", Impact.HITLESS)
+        return (Step(DRIVER, "set", 1, "toy", impact, "set toy", args, items, 3.0, 0.0),)
 
 
 class ToyDriver:
@@ -86,6 +86,11 @@ class ToyDriver:
         self.disk: dict[str, str] = {}
         self.ownership = Ownership.OWNED
         self.problem = ""
+        self.hand = ""
+        self.impact = Impact.HITLESS
+        self.lost: tuple[str, ...] = ()
+        self.survey_problem = ""
+        self.impact = Impact.HITLESS
         self.faults: dict[str, list[BaseException]] = {}
         self.verdicts: list[Judgement] = [OK]
         self.calls: list[str] = []
@@ -114,10 +119,20 @@ class ToyDriver:
         self._call("heal")
         return ()
 
-    async def observe(self) -> Observed:
+    async def observe(self, adopted: Any = None) -> Observed:
         self._call("observe")
-        detail = {"runs": dict(self.runs), "protocols": [], "sessions": {}}
-        return Observed(self.ownership, detail, self.problem)
+        detail = {"runs": dict(self.runs), "protocols": [], "sessions": {}, "impact": self.impact}
+        ownership = Ownership.OWNED if adopted else self.ownership
+        detail["impact"] = self.impact
+        return Observed(ownership, detail, self.problem, hand=self.hand)
+
+    async def survey(self, want: Any) -> Survey:
+        self._call("survey")
+        record = None if self.survey_problem else {"runs": dict(self.runs)}
+        return Survey(record, self.survey_problem, self.lost, "toy:\n")
+
+    async def pulse(self) -> str:
+        return canonical([self.runs, self.ownership, self.hand]).decode()
 
     async def check(self, step: Step) -> None:
         self._call("check")
@@ -205,13 +220,16 @@ class World:
         self.reporter = Recorder()
         self.journal = SqliteJournal(folder / "journal.db")
         self.budgets = Budgets()
+        self.names = {"node": "n1"}
+        self.splay_s = 0.0
+        self.repair: frozenset[DriverName] = frozenset()
         self.parts = {TOY: Part(ToySection(), self.box)}
         self.room = Room({DRIVER: self.box}, self.journal, self.reporter)
         self.quiet = QuietPeriod(1.0, 10.0)
         self.restart()
 
     def restart(self) -> None:
-        rules = Rules(LAYERS, {"node": "n1"}, self.budgets)
+        rules = Rules(LAYERS, self.names, self.budgets, self.splay_s, self.repair)
         self.reconciler = Reconciler(
             self.parts,
             {TOY: ToySection()},

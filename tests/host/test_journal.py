@@ -10,7 +10,7 @@ import pytest
 
 from confsync.model import limits
 from confsync.model.errors import HostBusy, JournalDamaged, JournalLost, JournalTooNew
-from confsync.model.ids import Digest, digest
+from confsync.model.ids import Digest, DriverName, digest
 from confsync.model.machine import IllegalTransition, State
 from confsync.ports import Applied
 from tests.flow.model_host import plan_of, target_of
@@ -241,3 +241,15 @@ async def test_an_end_that_is_nobodys_fault_is_no_try(tmp_path: Path) -> None:
         txn = await journal.begin(PLAN, target_of(PLAN), {})
         await journal.close(txn, State.ROLLED_BACK, "stopping", final=None)
         assert await journal.quarantined(PLAN.revision) is None
+
+
+async def test_what_was_adopted_is_kept_by_driver_until_it_is_disowned(tmp_path: Path) -> None:
+    record = {"disk": "abc", "names": {"cs_far_ipv4": "upstream"}}
+    async with opened(tmp_path / "j") as journal:
+        await journal.adopt(DriverName("bird"), record)
+        await journal.accept()
+    async with opened(tmp_path / "j") as journal:
+        assert record == await journal.adopted(DriverName("bird"))
+        assert await journal.adopted(DriverName("lvm")) is None
+        await journal.disown(DriverName("bird"))
+        assert await journal.adopted(DriverName("bird")) is None

@@ -68,7 +68,12 @@ class Agent:
         self.config = folder / "agent.toml"
         self.state_dir = folder / "state"
         self.settings = merged(
-            {"state_dir": str(self.state_dir), "http": {"socket": str(self.socket)}}, settings
+            {
+                "state_dir": str(self.state_dir),
+                "http": {"socket": str(self.socket)},
+                "pace": {"splay_s": 0},
+            },
+            settings,
         )
         self.program: tuple[str, ...] = ("confsync",)  # what `python -m` runs, with first words
         self.prefix = tuple(prefix)

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from confsync.drivers.bird.daemon import Daemon
+from confsync.drivers.bird.includes import matches
 from confsync.drivers.bird.observe import Condition
+from confsync.drivers.bird.ownership import reads_elsewhere
 from confsync.drivers.bird.step import Change
 from confsync.host.files import in_thread, read_file
 from confsync.host.process import run
 from confsync.model import limits
 from confsync.model.errors import HostBusy, HostRefused, NotOwned
+from confsync.model.ids import Digest
 
 _PASSWORD: Final = re.compile(rb'\s*password\s+"([^"]*)";\s*')
 _SECRET_FILE_BYTES: Final = 4096
@@ -42,7 +45,7 @@ async def require_passwords(change: Change) -> None:
     Raises: HostRefused.
     Why: BIRD takes an empty or too long password without a word, and the session stays down.
     """
-    for name in change.includes:
+    for name in change.passwords:
         found = await in_thread(_secret, Path(change.config_file).parent / name)
         if found is None:
             raise HostRefused(f"password file {name} does not exist")
@@ -55,12 +58,23 @@ async def require_passwords(change: Change) -> None:
             raise HostRefused(f"the password in {name} has {size}")
 
 
+async def require_foreign(change: Change) -> None:
+    """Prove that the files of other hands are there; who writes them may do so any moment.
+
+    Raises: HostBusy.
+    """
+    for name in change.foreign:
+        path = str(Path(change.config_file).parent / name)
+        if not await in_thread(matches, change.config_file, name):
+            raise HostBusy(f"{path} is another hand's and does not exist")
+
+
 async def require_survivable(change: Change) -> None:
     """Parse the candidate in a child, since some texts kill the parser and would kill the daemon.
 
     Raises: HostRefused.
     """
-    argv = [change.binary, "-p", "-c", change.candidate]
+    argv = [change.binary, "-p", "-c", change.trial]
     done = await run(argv, limits.BIRD_CHECK_S)
     if done.code < 0:
         raise HostRefused(f"the new configuration kills BIRD's parser (signal {-done.code})")
@@ -68,15 +82,17 @@ async def require_survivable(change: Change) -> None:
         raise HostRefused(f"BIRD refuses: {explained(done.stderr.strip(), change)}")
 
 
-async def require_way_back(daemon: Daemon, change: Change) -> None:
+async def require_way_back(daemon: Daemon, change: Change, *, known: Digest | None = None) -> None:
     """Prove that the daemon itself reads our file, and could go back to it.
 
     Raises: NotOwned, HostBusy.
     """
     path, complaint = await daemon.own_file()
-    if path != change.config_file and not await in_thread(_is_same, path, change.config_file):
-        raise NotOwned(f"BIRD reads {path}, not {change.config_file}: mend confsync's settings")
-    if complaint and change.old_disk is not None:
+    if elsewhere := await in_thread(reads_elsewhere, path, change.live):
+        raise NotOwned(elsewhere)
+    # A fault that was shown before is what the change is allowed to mend; BIRD's timer goes back.
+    told = known is not None and known == change.old_disk
+    if complaint and not told and (change.main_file or change.old_disk is not None):
         raise HostBusy(f"the live file does not parse, there would be no way back: {complaint}")
 
 
@@ -85,7 +101,7 @@ async def require_parsable(daemon: Daemon, change: Change) -> None:
 
     Raises: HostRefused.
     """
-    if complaint := await daemon.complaint(change.candidate):
+    if complaint := await daemon.complaint(change.trial):
         raise HostRefused(f"BIRD refuses: {explained(complaint, change)}")
 
 
@@ -107,10 +123,6 @@ def _secret(path: Path) -> bytes | None:
     """Return what an include would draw in; it may be a symlink, as credentials often are."""
     found = read_file(str(path.resolve()), _SECRET_FILE_BYTES)
     return found.data if found else None
-
-
-def _is_same(one: str, other: str) -> bool:
-    return Path(one).resolve() == Path(other).resolve()
 
 
 def _says_something(line: bytes) -> bool:

@@ -60,6 +60,12 @@ class Daemon:
         """Return what can be told without the details of each protocol, which are costly."""
         return outline(await self._control.ask(*OUTLINE))
 
+    async def moments(self) -> str:
+        """Return when it started and when it was last configured, whoever did it."""
+        (reply,) = await self._control.ask("show status")
+        told = (line.text for line in reply.lines)
+        return "; ".join(text for text in told if text.startswith("Last re"))
+
     async def complaint(self, path: str) -> str:
         """Let it parse a file without using it; return what it has against it (empty = nothing)."""
         (reply,) = await self._control.ask(f"configure check {quoted(path)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from confsync.drivers.bird.includes import repointed
 from confsync.drivers.bird.step import Before, Change
 from confsync.host.files import (
     Attributes,
@@ -31,6 +32,19 @@ _NEW_FILE_MODE = 0o640
 def read(path: str) -> File | None:
     """Return a configuration file, None if absent. Raises NotOwned, HostBusy."""
     return read_file(path, limits.BIRD_FILE_BYTES)
+
+
+def looks_of(*paths: str) -> str:
+    """Return what differs when a file was written or replaced, without reading it."""
+    return "; ".join(map(_look_of, paths))
+
+
+def _look_of(path: str) -> str:
+    try:
+        found = Path(path).stat()
+    except OSError as fault:
+        return type(fault).__name__
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
 def digest_at(path: str) -> Digest | None:
@@ -57,9 +71,32 @@ def prepare(change: Change) -> None:
     live = read(change.config_file)
     if (digest(live.data) if live else None) != change.old_disk:
         raise HostBusy(f"{change.config_file} was changed since the plan was made")
+    if not is_main_as_planned(change):
+        raise HostBusy(f"{change.main_file} was changed since the plan was made")
     if digest_at(change.candidate) != change.new_disk:
         attributes = live.attributes if live else new_attributes(change.socket)
         write_aside(change.candidate, change.data, attributes)
+    if change.main_file:
+        _draw_in(change, change.candidate)
+
+
+def _draw_in(change: Change, fragment: str) -> None:
+    """Put a main file beside the live one that draws in another file in our fragment's place.
+
+    Why as bytes: an operator's file may hold comments in any encoding.
+    Raises: NotOwned when the live one does not draw ours in.
+    """
+    main = read(change.main_file)
+    if main is None:
+        raise HostBusy(f"{change.main_file} has vanished")
+    text = main.data.decode(errors="surrogateescape")
+    text = repointed(text, change.main_file, change.config_file, fragment)
+    write_aside(change.trial, text.encode(errors="surrogateescape"), main.attributes)
+
+
+def is_main_as_planned(change: Change) -> bool:
+    """Tell whether the operator's main file is the one that the plan was made for."""
+    return not change.main_file or digest_at(change.main_file) == change.main_disk
 
 
 def sync(change: Change) -> None:
@@ -106,8 +143,13 @@ def restore(change: Change, before: Before) -> bool:
 
 
 def old_file(change: Change, before: Before) -> str:
-    """Return a path that holds the old file. Raises RollbackFailed when there is none."""
-    for path in (change.saved, change.config_file):
+    """Return a path that holds the old configuration. Raises RollbackFailed when there is none."""
+    if change.main_file and digest_at(change.config_file) == before.disk:
+        return change.main_file
+    if change.main_file and before.disk is not None and digest_at(change.saved) == before.disk:
+        _draw_in(change, change.saved)
+        return change.trial
+    for path in () if change.main_file else (change.saved, change.config_file):
         if before.disk is not None and digest_at(path) == before.disk:
             return path
     raise RollbackFailed(f"there is no copy of {change.config_file} as it was before")

@@ -13,28 +13,29 @@ import math
 import os
 from collections.abc import Coroutine
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from confsync.drivers.bird import checks, disk
+from confsync.drivers.bird import checks, disk, ownership
+from confsync.drivers.bird.adoption import survey
+from confsync.drivers.bird.bgp import Bgp
 from confsync.drivers.bird.daemon import Daemon
+from confsync.drivers.bird.detail import blank, notes_of, on_disk, running
+from confsync.drivers.bird.hand import traces
 from confsync.drivers.bird.health import BirdProbe, moved
 from confsync.drivers.bird.observe import (
     Place,
-    View,
     greeted_version,
-    judge_ownership,
     locate,
     program_version,
     refusal,
-    text_of,
 )
-from confsync.drivers.bird.render import held_in, render_id
+from confsync.drivers.bird.ownership import Found
+from confsync.drivers.bird.render import is_intact
 from confsync.drivers.bird.socket import DaemonDown
 from confsync.drivers.bird.step import Before, Change, beside
-from confsync.host.files import File, discard, in_thread
+from confsync.host.files import discard, in_thread
 from confsync.host.process import run
 from confsync.model import limits
 from confsync.model.errors import (
@@ -45,10 +46,10 @@ from confsync.model.errors import (
     RollbackFailed,
     WindowLost,
 )
-from confsync.model.ids import DriverName, Json, digest
+from confsync.model.ids import Digest, DriverName, Json
 from confsync.model.plan import Step
 from confsync.model.section import Observed, Ownership
-from confsync.ports import Checkpoint, Position, Probe
+from confsync.ports import Checkpoint, Position, Probe, Survey
 
 Stamp = tuple[int, ...]
 """What changes when a program file is replaced."""
@@ -60,12 +61,21 @@ class BirdSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False
-    ownership: Literal["whole"] = "whole"
+    ownership: Literal["whole", "fragment"] = "whole"
     config_file: str = ""
+    fragment_file: str = ""
     control_socket: str = ""
     binary: str = "/usr/sbin/bird"
     verify_timeout_s: float = Field(default=0.0, ge=0.0, le=limits.VERIFY_MAX_S)
     hold_s: float | None = Field(default=None, ge=0.0, le=limits.VERIFY_MAX_S)
+
+    @model_validator(mode="after")
+    def _fragment(self) -> Self:
+        if self.ownership == "fragment" and not os.path.isabs(self.fragment_file):
+            raise ValueError('ownership = "fragment" needs fragment_file, an absolute path')
+        if self.ownership == "whole" and self.fragment_file:
+            raise ValueError('fragment_file needs ownership = "fragment"')
+        return self
 
 
 class BirdDriver:
@@ -80,6 +90,9 @@ class BirdDriver:
         self._command_timeout_s = command_timeout_s
         self._daemons: dict[str, Daemon] = {}
         self._program: tuple[Stamp, str | None] = ((), None)
+        self._own_file = ""
+        self._wrote = ""
+        self._broken: Digest | None = None
 
     def decode(self, record: Json) -> Step:
         """Return the step of a journal record. Raises JournalTooNew."""
@@ -89,8 +102,9 @@ class BirdDriver:
 
     async def heal(self) -> tuple[str, ...]:
         """Remove what a cut-off run of ours left beside the live file."""
-        path = self._place().config_file
-        removed = await in_thread(discard, *beside(path))
+        own = (self._place().config_file, self._settings.fragment_file)
+        marks = (name for path in own if path for name in beside(path))
+        removed = await in_thread(discard, *marks)
         return tuple(f"removed {name}" for name in removed)
 
     def close(self) -> None:
@@ -100,17 +114,26 @@ class BirdDriver:
 
     # --- looking
 
-    async def observe(self) -> Observed:
+    async def observe(self, adopted: Json | None = None) -> Observed:
         """Return whose the configuration is, what the disk holds and what BIRD runs."""
         place = self._place()
-        detail = self._detail(place.config_file, place.socket)
+        detail = blank(self._settings.model_dump(), place, adopted)
         try:
-            live, stamp = await in_thread(_read_disk, place.config_file, self._settings.binary)
-            detail |= _on_disk(live)
+            found = await in_thread(self._find, place)
+            stamp = await in_thread(_stamp, self._settings.binary)
+            detail |= on_disk(found)
             daemon = self._daemon(place.socket)
             seen = await daemon.look()
             greeted = greeted_version(daemon.greeting)
             problem = refusal(greeted, await self._program_version(stamp))
+            complaint = elsewhere = ""
+            if found.tree is not None or not found.ours:
+                path, complaint = await daemon.own_file()
+                if path and not self._settings.config_file and path != self._own_file:
+                    self._own_file = path
+                    return await self.observe(adopted)
+                elsewhere = await in_thread(ownership.reads_elsewhere, path, place.config_file)
+                complaint = complaint if found.tree else ""  # no file: nothing to complain of
         except NotOwned as foreign:
             return Observed(Ownership.FOREIGN, detail, str(foreign))
         except ConfsyncError as fault:
@@ -118,30 +141,43 @@ class BirdDriver:
         detail["version"] = greeted
         if problem:
             return Observed(Ownership.ABSENT, detail, problem)
-        detail["running_render"] = seen.marker
-        detail["held"] = list(seen.held) if detail["disk_render"] else []
-        detail["sessions"] = seen.sessions
-        detail["protocols"] = {name: one.as_json() for name, one in seen.protocols.items()}
-        ownership, reason = judge_ownership(live.data if live else None, seen)
-        notes = _notes(seen, ours=detail["disk_render"] is not None)
-        return Observed(ownership, detail, reason, notes)
+        detail |= running(found, seen, adopted)
+        whose, reason = ownership.judge(found, seen, adopted)
+        if elsewhere:
+            whose, reason = Ownership.FOREIGN, elsewhere
+        elif complaint and whose is not Ownership.FOREIGN:
+            reason = f"{found.main or found.file} does not parse: {complaint}"
+            whose = Ownership.EDITED
+        self._broken = found.disk if complaint else None
+        detail["adopted"] = adopted is not None and not found.ours and whose is Ownership.OWNED
+        notes = notes_of(seen, detail["held"]) + ownership.findings(found, seen, complaint)
+        hand = await in_thread(self._hand, found, whose)
+        return Observed(whose, detail, reason, notes, hand)
 
-    def _detail(self, config_file: str, socket: str) -> dict[str, Json]:
-        return {
-            "config_file": config_file,
-            "socket": socket,
-            "binary": self._settings.binary,
-            "version": None,
-            "disk": None,
-            "disk_render": None,
-            "running_render": None,
-            "file_held": [],
-            "held": [],
-            "verify_s": self._settings.verify_timeout_s,
-            "hold_s": self._settings.hold_s,
-            "protocols": {},
-            "sessions": {},
-        }
+    def _hand(self, found: Found, whose: Ownership) -> str:
+        rewritten = whose is not Ownership.OWNED and not is_intact(found.text)
+        return traces(found.file, found.text, self._wrote) if rewritten else ""
+
+    async def survey(self, want: Bgp | None) -> Survey:
+        """Return what adopting would record."""
+        seen = await self.observe()
+        if seen.ownership is Ownership.ABSENT:
+            return Survey(None, seen.problem)
+        place = self._place()
+        daemon = self._daemon(place.socket)
+        try:
+            path, complaint = await daemon.own_file()
+            found = await in_thread(self._find, place)
+            view = await daemon.look()
+        except ConfsyncError as fault:
+            return Survey(None, str(fault))
+        root = found.main or found.file
+        elsewhere = await in_thread(ownership.reads_elsewhere, path, root)
+        return survey(found, view, want, elsewhere or (complaint and f"{root}: {complaint}"))
+
+    def _find(self, place: Place) -> Found:
+        main = place.config_file if self._settings.ownership == "fragment" else ""
+        return ownership.find(self._settings.fragment_file or place.config_file, main)
 
     async def _program_version(self, stamp: Stamp) -> str | None:
         """Return the version on disk; asked again only when the program was replaced."""
@@ -151,6 +187,16 @@ class BirdDriver:
             self._program = stamp, program_version(told.stdout + told.stderr)
         return self._program[1]
 
+    async def pulse(self) -> str:
+        """Return when BIRD started and was last configured, and the look of its file."""
+        place = self._place()
+        try:
+            moments = await self._daemon(place.socket).moments()
+        except ConfsyncError as fault:
+            moments = type(fault).__name__
+        files = filter(None, (place.config_file, self._settings.fragment_file))
+        return f"{moments}; {await in_thread(disk.looks_of, *files)}"
+
     # --- before the change
 
     async def check(self, step: Step) -> None:
@@ -159,16 +205,17 @@ class BirdDriver:
         daemon = self._daemon(change.socket)
         checks.require_ready(*await daemon.standing(), change)
         await checks.require_passwords(change)
+        await checks.require_foreign(change)
         await in_thread(disk.prepare, change)
         try:
             await _beside_each_other(
                 checks.require_survivable(change),
-                checks.require_way_back(daemon, change),
+                checks.require_way_back(daemon, change, known=self._broken),
                 in_thread(disk.sync, change),
             )
             await checks.require_parsable(daemon, change)
         except BaseException:
-            await in_thread(discard, change.candidate)
+            await in_thread(discard, change.candidate, change.trial)
             raise
 
     async def checkpoint(self, step: Step) -> Checkpoint:
@@ -197,7 +244,7 @@ class BirdDriver:
         await in_thread(disk.prepare, change)
         checks.require_ready(*await daemon.standing(), change)
         window_s = max(1, math.ceil(revert_after_s))
-        seen = await daemon.configure(change.candidate, revert_after_s=window_s)
+        seen = await daemon.configure(change.trial, revert_after_s=window_s)
         if seen.marker != change.render or seen.condition.window_s is None:
             raise WindowLost("BIRD took the new configuration, but does not run it unconfirmed")
 
@@ -208,7 +255,7 @@ class BirdDriver:
             foreign = await in_thread(disk.restore, change, before)
             with suppress(DaemonDown):  # it will start on what the disk holds
                 await self._run_old(change, before, foreign=foreign)
-            await in_thread(discard, *beside(change.config_file))
+            await in_thread(discard, *change.traces)
         except RollbackFailed:
             raise
         except ConfsyncError as fault:
@@ -232,7 +279,7 @@ class BirdDriver:
             await daemon.configure(path)
             marker, _ = await daemon.standing()
         if marker != before.running_render and not foreign:
-            raise RollbackFailed(f"BIRD does not run {change.config_file} as it was before")
+            raise RollbackFailed(f"BIRD does not run {change.live} as it was before")
         enabled = set(before.disabled) - set((await daemon.look()).held)
         for name in sorted(enabled):
             await daemon.disable(name)
@@ -246,16 +293,19 @@ class BirdDriver:
         """
         change, before = Change.of(step), Before.of(saved)
         await in_thread(disk.pivot, change, before)
+        self._wrote = change.text
         with suppress(DaemonDown):  # it will start on what the disk holds
             await self._confirm(change)
-        await in_thread(discard, *beside(change.config_file))
+        await in_thread(discard, *change.traces)
 
     async def _confirm(self, change: Change) -> None:
         daemon = self._daemon(change.socket)
         confirmed, before = await daemon.confirm()
         kept = confirmed and before.marker == change.render
-        if not kept and (complaint := await daemon.complaint(change.config_file)):
-            raise HostBusy(f"BIRD cannot read {change.config_file}: {complaint}")
+        if kept and not await in_thread(disk.is_main_as_planned, change):
+            return  # what another hand wrote there meanwhile is for that hand to put to use
+        if not kept and (complaint := await daemon.complaint(change.live)):
+            raise HostBusy(f"BIRD cannot read {change.live}: {complaint}")
         after = await daemon.configure()
         if after.marker != change.render:
             raise NotVerified("BIRD does not run the file that was committed")
@@ -283,8 +333,10 @@ class BirdDriver:
         return Position.MIXED
 
     def _place(self) -> Place:
+        """Return where BIRD reads and listens: as set, as it said, or as distributions do."""
         settings = self._settings
-        return locate(settings.config_file, settings.control_socket, os.path.exists)
+        config_file = settings.config_file or self._own_file
+        return locate(config_file, settings.control_socket, os.path.exists)
 
     def _daemon(self, path: str) -> Daemon:
         if path not in self._daemons:
@@ -299,36 +351,12 @@ async def _beside_each_other(*works: Coroutine[Any, Any, None]) -> None:
             raise result
 
 
-def _read_disk(config_file: str, binary: str) -> tuple[File | None, Stamp]:
-    live = disk.read(config_file)
+def _stamp(binary: str) -> Stamp:
     try:
-        found = Path(binary).stat()
+        found = os.stat(binary)
     except OSError as fault:
         raise HostBusy(f"{binary}: {fault.strerror}") from fault
-    return live, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _on_disk(live: File | None) -> dict[str, Json]:
-    if live is None:
-        return {}
-    text = text_of(live.data)
-    return {
-        "disk": digest(live.data),
-        "disk_render": render_id(text),
-        "file_held": sorted(held_in(text)),
-    }
-
-
-def _notes(seen: View, *, ours: bool) -> tuple[str, ...]:
-    notes = []
-    if ours and seen.held:
-        notes.append(f"held by hand: {', '.join(seen.held)}")
-    if seen.condition.window_s is not None:
-        left = f"{seen.condition.window_s:.0f} s"
-        notes.append(f"BIRD runs an unconfirmed configuration and goes back in {left}")
-    if seen.condition.recovering:
-        notes.append("BIRD is in graceful restart recovery")
-    return tuple(notes)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _sides(found: str | None, old: str | None, new: str) -> set[Position]:

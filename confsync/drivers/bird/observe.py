@@ -1,4 +1,4 @@
-"""What BIRD says of itself, as values: parsers over reply lines, and whose the live file is.
+"""What BIRD says of itself, as values: parsers over reply lines.
 
 Separate because BIRD's output is not an interface: every assumption on it stands here, tolerant of
 columns pushed aside by long names, lines added by later versions and times in one word or two.
@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from confsync.drivers.bird.render import is_intact, render_id
 from confsync.drivers.bird.socket import Reply
-from confsync.model.ids import Digest, Json, digest
-from confsync.model.section import Ownership
+from confsync.model.ids import Json
 
 _GREETING: Final = re.compile(r"BIRD (?:v?)(?P<version>\d+\.[^ ]+) ready")
 _PROGRAM: Final = re.compile(r"BIRD version (?P<version>\S+)")
@@ -28,15 +26,7 @@ _WINDOW: Final = re.compile(r"undo in (\d+(?:\.\d+)?)")
 _KEYS: Final = frozenset({"Neighbor address", "Last error", "State", "Routes"})
 _READY, _UNCONFIRMED, _EVALUATED, _RECOVERING = 3, 22, 23, 24
 _PROTOCOL_LINE, _DETAIL_LINE, _BFD_LINE = 1002, 1006, 1020
-_TALKING: Final = frozenset({"BGP", "OSPF", "RIP", "Babel", "RPKI"})
 
-EXAMPLES: Final = frozenset(
-    {
-        # Debian's untouched /etc/bird/bird.conf: bullseye (2.0.7) and bookworm (2.0.12); trixie.
-        Digest("b1771f5b3ea665544cfe7dbadf3421fe077630e1d1a5d068edf75822af226052"),
-        Digest("411cd66de9592b4ac4cf1dc537a34bbf60fce7bd74474256663f39015fd9a9e8"),
-    }
-)
 _PLACES: Final = (
     ("/etc/bird/bird.conf", "/run/bird/bird.ctl"),
     ("/etc/bird.conf", "/run/bird.ctl"),
@@ -72,6 +62,7 @@ class Protocol:
     neighbor: str = ""
     last_error: str = ""
     channels: dict[str, Channel] = field(default_factory=dict)
+    table: str = ""
 
     @property
     def held(self) -> bool:
@@ -238,34 +229,6 @@ def locate(config_file: str, socket: str, exists: Callable[[str], bool]) -> Plac
     return Place(config_file or place[0], socket or place[1])
 
 
-def judge_ownership(data: bytes | None, seen: View) -> tuple[Ownership, str]:
-    """Return whose the live file is, and in one sentence why we keep off (empty = we need not).
-
-    Why: an untouched example may be replaced only while BIRD does not talk to anybody; sessions
-    that its file does not have were loaded from a file that we do not know.
-    """
-    if data is None or digest(data) in EXAMPLES:
-        if seen.marker is not None:
-            return Ownership.EDITED, "BIRD runs what confsync wrote, but the file is gone"
-        if any(one.proto in _TALKING for one in seen.protocols.values()):
-            return Ownership.FOREIGN, "BIRD runs sessions that its configuration file does not have"
-        return Ownership.OWNED, ""
-    text = text_of(data)
-    written = render_id(text)
-    if written is None:
-        return Ownership.FOREIGN, "the configuration file was not written by confsync"
-    if not is_intact(text):
-        return Ownership.EDITED, "the configuration file was edited after confsync wrote it"
-    if seen.marker != written:
-        return Ownership.EDITED, "BIRD runs another configuration than its file holds"
-    return Ownership.OWNED, ""
-
-
-def text_of(data: bytes) -> str:
-    """Return a file as text; what is no UTF-8 was not written by us, and never looks intact."""
-    return data.decode(errors="replace")
-
-
 def _blocks(reply: Reply) -> Iterator[tuple[re.Match[str], list[str]]]:
     head: re.Match[str] | None = None
     details: list[str] = []
@@ -304,6 +267,7 @@ def _protocol(head: re.Match[str], details: list[str]) -> Protocol:
         neighbor=own.get("Neighbor address", ""),
         last_error=own.get("Last error", ""),
         channels={name: _channel(told, name in limited) for name, told in words.items()},
+        table=head["table"],
     )
 
 

@@ -130,13 +130,13 @@ def _step(changes: _Changes, detail: Json, text: str, held: frozenset[str]) -> S
     return Step(
         driver=DRIVER,
         kind="configure",
-        version=1,
+        version=2,
         target=path,
         impact=changes.impact,
         summary=f"{count} change{'' if count == 1 else 's'} to {path}",
         args={
-            **{key: detail[key] for key in ("config_file", "socket", "binary")},
-            "before": {key: detail[key] for key in ("disk", "running_render")},
+            **{key: detail[key] for key in ("config_file", "main_file", "socket", "binary")},
+            "before": {key: detail[key] for key in ("disk", "main_disk", "running_render")},
             "text": text,
             "render": render_id(text),
             "held": sorted(held),

@@ -1,4 +1,4 @@
-"""The step `configure`, version 1: its arguments and its checkpoint as values.
+"""The step `configure`, versions 1 and 2: its arguments and its checkpoint as values.
 
 Separate because undo and commit may run in a newer process, long after the settings changed: all
 they know is here, read back from the journal.
@@ -7,6 +7,7 @@ they know is here, read back from the journal.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,16 +17,17 @@ from confsync.model.ids import Digest, Json, digest
 from confsync.model.plan import Step
 
 KIND: Final = "configure"
-VERSION: Final = 1
-_INCLUDE: Final = re.compile(r'^\s*include "([^"\n]+)";', re.MULTILINE)
+VERSIONS: Final = (1, 2)  # 1 knew no main file
+_INCLUDE: Final = re.compile(r'\s*include "([^"\n]+)";')
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One whole file in the place of another one, and what must hold before and after.
 
-    Shape: `old_disk` is the digest of the live file (None = there is none), `old_render` and
-    `render` the ids that BIRD shows when it runs the old and the new one.
+    Shape: `config_file` is the file that we write; `main_file` is the operator's that draws it in
+    (empty = ours is the main file). `old_disk` and `main_disk` are their digests (None = there is
+    none), `old_render` and `render` the ids that BIRD shows when it runs the old and the new one.
     """
 
     config_file: str
@@ -36,11 +38,13 @@ class Change:
     text: str
     render: str
     expect: Json
+    main_file: str = ""
+    main_disk: Digest | None = None
 
     @classmethod
     def of(cls, step: Step) -> Change:
         """Read a step's arguments. Raises JournalTooNew."""
-        if (step.kind, step.version) != (KIND, VERSION):
+        if step.kind != KIND or step.version not in VERSIONS:
             message = f"a step {step.kind!r} version {step.version} was written by a newer confsync"
             raise JournalTooNew(message)
         args, before = step.args, step.args["before"]
@@ -50,6 +54,8 @@ class Change:
             old_disk=before["disk"],
             old_render=before["running_render"],
             expect=args["expect"],
+            main_file=args.get("main_file", ""),
+            main_disk=before.get("main_disk"),
         )
 
     @property
@@ -69,9 +75,29 @@ class Change:
         return beside(self.config_file)[1]
 
     @property
-    def includes(self) -> tuple[str, ...]:
-        """The files that the text draws in: one password each."""
-        return tuple(_INCLUDE.findall(self.text))
+    def live(self) -> str:
+        """The file that BIRD reads by itself."""
+        return self.main_file or self.config_file
+
+    @property
+    def trial(self) -> str:
+        """The file that BIRD is asked to try: the candidate, or a main file that draws it in."""
+        return beside(self.live)[0]
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """All that we may have put beside the files."""
+        return tuple(dict.fromkeys([*beside(self.config_file), *beside(self.live)]))
+
+    @property
+    def passwords(self) -> tuple[str, ...]:
+        """The files that sessions draw in: one password each."""
+        return tuple(name for name, inside in _includes(self.text) if inside)
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The files of other hands that the text draws in."""
+        return tuple(name for name, inside in _includes(self.text) if not inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +142,16 @@ class Before:
             disabled=tuple(saved["disabled"]),
             reconfigured=saved["reconfigured"],
         )
+
+
+def _includes(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield what our text draws in, and whether it stands inside a block."""
+    inside = False
+    for line in text.splitlines():
+        if found := _INCLUDE.fullmatch(line):
+            yield found[1], inside
+        elif line[:1].strip():
+            inside = line.endswith("{")
 
 
 def beside(config_file: str) -> tuple[str, str, str]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from confsync.drivers.bird.bgp import Bgp
 from confsync.drivers.bird.driver import BirdDriver, BirdSettings
-from confsync.drivers.bird.observe import Ownership
 from confsync.drivers.bird.section import BgpSection
+from confsync.model.section import Ownership
 
 if TYPE_CHECKING:
     from confsync.model.ids import Json
@@ -20,8 +20,9 @@ REVERT_S = 30.0
 class Driven:
     """One host: its daemon, the driver on it, and what was committed last."""
 
-    def __init__(self, lab: Lab, **settings: Any) -> None:
-        self.bird = lab.bird("near")
+    def __init__(self, lab: Lab, text: str | None = None, **settings: Any) -> None:
+        self.bird = lab.bird("near", text)
+        self.adopted: Json | None = None
         self.settings = BirdSettings(
             enabled=True,
             config_file=str(self.bird.config),
@@ -40,7 +41,7 @@ class Driven:
     async def plan(self, **document: Any) -> Step:
         """Return the one step to a document."""
         value = bgp(**document)
-        seen = await self.driver.observe()
+        seen = await self.driver.observe(self.adopted)
         assert seen.ownership is Ownership.OWNED, seen
         (step,) = BgpSection().plan(value, self.had, seen)
         return step
@@ -63,6 +64,13 @@ class Driven:
         await self.driver.commit(step, saved)
         self.had = bgp(**document)
         return step, saved
+
+    async def adopt(self, **document: Any) -> Json:
+        """Take over what stands there, as the journal would keep it."""
+        found = await self.driver.survey(bgp(**document))
+        assert found.record is not None, found
+        self.adopted = found.record
+        return found.record
 
     def marker(self) -> str:
         """Return what BIRD itself says it runs."""

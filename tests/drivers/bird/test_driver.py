@@ -282,7 +282,7 @@ async def test_heal_removes_only_what_carries_our_mark(host):
 
 def test_a_step_of_a_newer_confsync_is_refused():
     record = {
-        "driver": "bird", "kind": "configure", "version": 2, "target": "", "summary": "",
+        "driver": "bird", "kind": "configure", "version": 3, "target": "", "summary": "",
         "impact": "hitless", "args": {}, "verify_s": 1.0, "hold_s": 0.0,
     }  # fmt: skip
     with pytest.raises(JournalTooNew):
@@ -564,7 +564,7 @@ async def test_routes_that_leave_the_kernel_are_never_healthy(host, far):
     await host.driver.apply(bad, saved, 30)
     wait_until("routes gone", lambda: not host.bird.host.routes(), timeout_s=10)
     judged = probe.judge(baseline, (await probe.sample(),))
-    expected = "kernel ipv4: no route with a next hop, 1 before; left: none"
+    expected = "kernel ipv4: no routes with a next hop, 1 before"
     assert (Verdict.WAIT, expected) == (judged.verdict, judged.reason)
     await host.driver.undo(bad, saved)
     assert list(host.bird.host.routes()) == ["198.18.1.0/24"]

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from confsync.drivers.bird.observe import (
-    EXAMPLES,
     Condition,
     Place,
     greeted_version,
@@ -18,6 +17,7 @@ from confsync.drivers.bird.observe import (
     program_version,
     refusal,
 )
+from confsync.drivers.bird.ownership import EXAMPLES
 from confsync.drivers.bird.socket import Framer
 from confsync.model.ids import digest
 from tests.lab.bird import EXAMPLE

@@ -1,0 +1,135 @@
+"""What adopting a live BIRD would record: names that must stay, and what stood there.
+
+Separate because it is a judgement over three things that nobody else compares: the file, what
+BIRD runs, and what is wanted. Pure: it is told all of them. A protocol by another name is another
+protocol, so what exists keeps its name, whatever the document calls it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from confsync.drivers.bird.bgp import Bgp, tree_of
+from confsync.drivers.bird.observe import View
+from confsync.drivers.bird.ownership import Found, read_late
+from confsync.drivers.bird.reading import Reading, read
+from confsync.drivers.bird.render import protocols
+from confsync.model.ids import canonical
+from confsync.ports import Survey
+
+_KINDS: Final = {
+    "cs_device": ("Device", ""),
+    "cs_direct": ("Direct", ""),
+    "cs_bfd": ("BFD", ""),
+    "cs_kernel4": ("Kernel", "master4"),
+    "cs_kernel6": ("Kernel", "master6"),
+    "cs_announce4": ("Static", "master4"),
+    "cs_announce6": ("Static", "master6"),
+}
+_SHOWN: Final = 5
+
+
+def survey(found: Found, seen: View, want: Bgp | None, problem: str) -> Survey:
+    """Return what adopting would record; `problem` is what the driver knows against it already."""
+    if found.ours:
+        return Survey(None, f"{found.file} is confsync's already")
+    reading = read(found)
+    problem = (
+        problem
+        or found.misdrawn
+        or (found.tree.problem if found.tree and not found.main else "")
+        or _stale(found, seen)
+        or reading.problem
+        or ("" if reading.fragment else _mismatch(reading, seen))
+    )
+    if problem:
+        return Survey(None, problem, reading.lost, reading.draft)
+    names = keep_names(want, reading, seen) if want else dict(reading.names)
+    record = {
+        "disk": found.disk,
+        "files": dict(found.drawn_in),
+        "names": names,
+        "had": json.loads(canonical(tree_of(reading.value))) if reading.value else None,
+        "disabled": list(reading.disabled),
+        "lost": list(reading.lost),
+    }
+    return Survey(record, "", reading.lost, reading.draft)
+
+
+def keep_names(want: Bgp, reading: Reading, seen: View) -> dict[str, str]:
+    """Return the existing name of each wanted protocol that is there by another one.
+
+    Shape: sessions are known by neighbour and families, the others by kind and table; where two
+    would do, the one that the file's own reading names.
+    """
+    taken: set[str] = set()
+    kept: dict[str, str] = {}
+    for own, candidates in _candidates(want, reading, seen):
+        free = [name for name in candidates if name not in taken]
+        if not free:
+            continue
+        name = reading.names.get(own, own)
+        name = name if name in free else free[0]
+        taken.add(name)
+        if name != own:
+            kept[own] = name
+    return kept
+
+
+def _candidates(want: Bgp, reading: Reading, seen: View) -> Iterator[tuple[str, list[str]]]:
+    ours = reading.protocols if reading.fragment else seen.protocols.keys()
+    there = {name: one for name, one in seen.protocols.items() if name in ours}
+    for peer, session in want.pairs:
+        matching = [
+            name
+            for name, one in there.items()
+            if one.proto == "BGP"
+            and one.neighbor.partition("%")[0] == str(session.neighbor).partition("%")[0]
+            and set(one.channels) == {str(session.family)}
+        ]
+        yield peer.protocol(session), matching
+    for own in protocols(want):
+        if own in _KINDS:
+            proto, table = _KINDS[own]
+            kind = [
+                name
+                for name, one in there.items()
+                if one.proto == proto and table in ("", one.table)
+            ]
+            yield own, kind
+
+
+def _stale(found: Found, seen: View) -> str:
+    if not read_late(found, seen):
+        return ""
+    root = found.main or found.file
+    return f"{root} was written after BIRD last read it: have BIRD read it first (configure)"
+
+
+def _mismatch(reading: Reading, seen: View) -> str:
+    """Return where BIRD runs other sessions than the file says; empty = nowhere.
+
+    Why so roundabout: BIRD does not tell its configuration, only what it made of it.
+    """
+    runs = {
+        name: one.neighbor.partition("%")[0]
+        for name, one in seen.protocols.items()
+        if one.proto == "BGP"
+    }
+    return "" if reading.sessions is None else differs(reading.sessions, runs)
+
+
+def differs(written: Mapping[str, str], runs: Mapping[str, str]) -> str:
+    """Return how the sessions of a file differ from those that run, by name and neighbour."""
+    odd = [
+        *(f"{name} runs and is not in the file" for name in sorted(runs.keys() - written.keys())),
+        *(f"{name} does not run" for name in sorted(written.keys() - runs.keys())),
+        *(
+            f"{name} runs with {runs[name]}, the file says {written[name]}"
+            for name in sorted(written.keys() & runs.keys())
+            if written[name] and runs[name] and written[name] != runs[name]
+        ),
+    ]
+    return f"BIRD does not run its file: {'; '.join(odd[:_SHOWN])}" if odd else ""

@@ -1,0 +1,41 @@
+"""What a configuration that another hand wrote says, in our words.
+
+Separate because here alone the driver meets the importer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from confsync.drivers.bird.bgp import Bgp
+from confsync.drivers.bird.ownership import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A configuration, as far as our model can say it.
+
+    Shape: `names` maps our names of protocols to the file's; `sessions` are the file's BGP
+    protocols with their neighbours (None = not known), `protocols` all that it defines,
+    `disabled` those that it keeps down; `fragment` = the file is a part of an operator's own.
+    """
+
+    fragment: bool
+    value: Bgp | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    sessions: Mapping[str, str] | None = None
+    protocols: frozenset[str] = frozenset()
+    disabled: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    draft: str = ""
+    problem: str = ""
+
+
+def read(found: Found) -> Reading:
+    """Return what the file that we would write says now; an empty one says nothing.
+
+    Why `lost`: what was not understood is taken for what a document cannot say.
+    """
+    lost = () if found.nothing_to_lose else (f"all of {found.file} that no document says",)
+    return Reading(bool(found.main), lost=lost)
