@@ -163,6 +163,8 @@ async def adopt_once(settings: Settings, order: Json, by: str) -> Json:
             ended = await recover(wired.room)
             if ended is not None and ended.state is State.HALTED:
                 raise Held(f"this host is halted: {ended.reason}")
+            if not order["draft"]:
+                await _after_quiet(wired.reconciler.preview)
             return await wired.adopter.adopt(order, by, now())
 
 

@@ -72,6 +72,7 @@ BFD_INTERVAL_MAX_MS: Final = 60_000
 BFD_INTERVAL_SAFE_MS: Final = 100
 BFD_MULTIPLIER_MAX: Final = 255
 BIRD_SYMBOL_CHARS: Final = 64
+BGP_MULTIHOP: Final = 64  # what BIRD takes a bare `multihop` for
 VERIFY_HITLESS_S: Final = 3.0
 VERIFY_RESET_S: Final = 15.0
 CONVERGE_S: Final = 5.0

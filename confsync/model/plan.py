@@ -19,6 +19,7 @@ class Impact(StrEnum):
     """What a step does to users, in their words; ordered from harmless to worst."""
 
     HITLESS = "hitless"
+    ROUTE_FLAP = "route flap"
     SESSION_RESET = "session reset"
     KERNEL_RESTART = "kernel restart"
 

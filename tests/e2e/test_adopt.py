@@ -33,7 +33,7 @@ class Place:
         self.far = lab.far_end(1, originate=("198.18.1.0/24",))
         self.near = lab.bird("near", HAND_MADE)
         self.near.wait_established("upstream")
-        wait_until("the far network is reachable", lambda: HERE.routes())
+        wait_until("the far network is reachable", HERE.routes)
         tree = lab.folder / "tree"
         self.document = tree / "nodes" / "lab-edge-1" / "bgp.yaml"
         self.document.parent.mkdir(parents=True)
@@ -45,7 +45,7 @@ class Place:
         source = {"kind": "directory", "path": str(tree), "quiet_min_s": 0.1}
         self.agent = lab.agent({"source": source, "drivers": {"bird": bird}}, start=False)
         self.agent.write_settings()
-        peer = {"ipv4": "10.9.1.2", "asn": 65001}
+        peer = {"ipv4": "10.9.1.2", "asn": 65001, "import": "all", "export": "none"}
         self.publish(peers={"far": peer})
 
     def publish(self, **document: Any) -> None:

@@ -17,9 +17,10 @@ pytestmark = pytest.mark.root
 BROKEN = "\nprotocol static { this is no configuration\n"
 
 
-def made(lab: Lab, *repair: str) -> Site:
-    """Start a site whose agent looks by itself only when something moved."""
-    site = Site(lab, consul=False, settings={"drift": {"interval_s": 600, "repair": list(repair)}})
+def made(lab: Lab, *repair: str, interval_s: int = 600) -> Site:
+    """Start a site whose agent looks by itself only when something moved, or very rarely."""
+    drift = {"interval_s": interval_s, "repair": list(repair)}
+    site = Site(lab, consul=False, settings={"drift": drift})
     site.start()
     return site
 
@@ -82,9 +83,8 @@ def test_puppet_that_rewrites_the_file_twice_is_named_and_left_alone(lab: Lab) -
 
 
 def test_a_bird_that_was_disabled_by_hand_is_no_drift(lab: Lab) -> None:
-    site = made(lab, "bird")
+    site = made(lab, "bird", interval_s=1)
     site.near.ctl("disable cs_far_ipv6")
-    site.near.ctl("configure")
     wait_until("held", lambda: site.status()["held"] == ["cs_far_ipv6"], 30)
     assert "in-sync" == site.status()["state"]
     assert "down" == site.near.sessions()["cs_far_ipv6"].state

@@ -5,5 +5,7 @@ byte or somebody's; BIRD's strings have no escapes, therefore what cannot be quo
 before anything is rendered.
 
 `bgp` values, `fields` and `schema` documents to values, `rules` what must hold between them,
-`render` values to text, `impact` what a difference does to users, `section` the whole for the flow.
+`effective` what a policy comes to, `names` what things are called in BIRD, `render` values to
+text (its leaves in `syntax`, its lines in `clauses` and `options`), `capabilities` which BIRD
+knows what, `impact` what a difference does to users, `section` the whole for the flow.
 """

@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from confsync.drivers.bird.bgp import Bgp, tree_of
+from confsync.drivers.bird.bgp import Bgp
 from confsync.drivers.bird.observe import View
 from confsync.drivers.bird.ownership import Found, read_late
 from confsync.drivers.bird.reading import Reading, read
 from confsync.drivers.bird.render import protocols
+from confsync.drivers.bird.tree import tree_of
 from confsync.model.ids import canonical
 from confsync.ports import Survey
 

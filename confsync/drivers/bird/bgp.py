@@ -1,93 +1,95 @@
 """The `bgp` section's values: what one host's BGP speaker should be.
 
 Separate because parsing, rules, rendering and planning all speak of these. Everything is explicit
-here, defaults included, so that equal values render to equal bytes; peers and announcements are
-sorted by name, sessions are IPv4 first.
+here, defaults included, so that equal values render to equal bytes; named things are sorted by
+name, sessions and channels are IPv4 first. None and the empty tuple mean "not said": BIRD's own
+default holds, and nothing is written.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address
 from typing import Final
 
-from confsync.model.ids import Json, ObjectId, SectionName
+from confsync.drivers.bird.policy import (
+    Address,
+    Family,
+    NamedFilter,
+    NamedSet,
+    Network,
+    Policy,
+    family_of,
+)
+from confsync.model.ids import ObjectId, SectionName
 
 SECTION: Final = SectionName("bgp")
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
-
-
-class Family(StrEnum):
-    """An address family, as documents name it."""
-
-    IPV4 = "ipv4"
-    IPV6 = "ipv6"
-
-    @property
-    def digit(self) -> int:
-        """Return 4 or 6."""
-        return int(self[-1])
-
-    @property
-    def default_route(self) -> Network:
-        """Return the prefix that covers the whole family."""
-        return IPv4Network("0.0.0.0/0") if self is Family.IPV4 else IPv6Network("::/0")
-
-
-def family_of(thing: Address | Network) -> Family:
-    """Return the family of an address or prefix."""
-    return Family.IPV4 if thing.version == 4 else Family.IPV6  # noqa: PLR2004
+# --- peers
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """Prefixes inside `prefix` whose length is `low` to `high` are permitted or denied."""
+class Limit:
+    """How many routes may pass, and what happens then: warn, block, restart or disable."""
 
-    prefix: Network
-    low: int
-    high: int
-    permit: bool
-
-    def matches(self, net: Network) -> bool:
-        """Tell whether the rule decides about a prefix, as BIRD's ``net ~ [...]`` would."""
-        if not self.low <= net.prefixlen <= self.high or net.version != self.prefix.version:
-            return False
-        return net.network_address in self.prefix and net.prefixlen >= self.prefix.prefixlen
+    routes: int
+    action: str = "disable"
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Ordered rules, the first match decides; what no rule matches gets `permit`."""
+class Channel:
+    """One family inside a session.
 
-    rules: tuple[Rule, ...]
-    permit: bool
+    Shape: no `imports` = all but the default route; no `exports` = exactly what we announce;
+    `next_hop` is self, keep or an address; `add_paths` is rx, tx or both; `gateway` is direct
+    or recursive.
+    """
 
-    def permits(self, net: Network) -> bool:
-        """Tell what the filter does with a prefix."""
-        return next((rule.permit for rule in self.rules if rule.matches(net)), self.permit)
+    family: Family
+    imports: Policy | None = None
+    exports: Policy | None = None
+    table: str = ""
+    preference: int | None = None
+    next_hop: str = ""
+    extended_next_hop: bool = False
+    add_paths: str = ""
+    gateway: str = ""
+    igp_table: str = ""
+    import_table: bool = False
+    keep_filtered: bool = False
+    import_limit: Limit | None = None
+    receive_limit: Limit | None = None
+    export_limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One peer in one family: one protocol of BIRD's.
+    """One protocol of BIRD's: a peer, met over one address family.
 
-    Shape: no `imports` = all but the default route; no `exports` = exactly what we announce.
+    Shape: exactly one of `neighbor` and `neighbor_range` is said; `interface` is where a
+    link-local or unnumbered neighbour lives; `name` is the protocol's where it is not ours to
+    choose (empty = made of the peer's).
     """
 
     family: Family
-    neighbor: Address
+    neighbor: Address | None
     source: Address | None
-    imports: Filter | None
-    exports: Filter | None
+    channels: tuple[Channel, ...]
+    neighbor_range: Network | None = None
+    interface: str = ""
+    name: str = ""
+
+    @property
+    def carries(self) -> tuple[Family, ...]:
+        """Return the families of the routes that it brings."""
+        return tuple(channel.family for channel in self.channels)
 
 
 @dataclass(frozen=True, slots=True)
 class Timers:
     """A peer's timers; any change of them restarts its sessions.
 
+    Shape: `keepalive_s` 0 = a third of the hold time.
     Units: seconds.
     """
 
@@ -97,23 +99,66 @@ class Timers:
     connect_retry_s: int
     error_wait_min_s: int
     error_wait_max_s: int
+    error_forget_s: int | None = None
+    startup_hold_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Why a peer is drained or disabled, and when that should end (RFC 3339; empty = open)."""
+
+    reason: str
+    until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A neighbouring speaker, with one session per family."""
+    """A neighbouring speaker, with one session per family that it has an address in.
+
+    Shape: `asn` is its AS number, or "internal" or "external"; `multihop` 0 = direct, 255 = any
+    distance; `ttl_security` as BIRD has it; `graceful_restart` is off, aware or on; `bfd` is off,
+    on or graceful.
+    """
 
     name: str
-    asn: int
+    asn: int | str
     sessions: tuple[Session, ...]
     timers: Timers
-    multihop: bool
-    bfd: bool
-    passive: bool
-    next_hop_self: bool
-    required: bool
-    description: str
-    password_file: str
+    local_as: int | None = None
+    multihop: int = 0
+    bfd: str = "off"
+    passive: bool = False
+    required: bool = True
+    description: str = ""
+    password_file: str = ""
+    setkey: bool | None = None
+    local_port: int | None = None
+    port: int | None = None
+    strict_bind: bool = False
+    ttl_security: bool = False
+    rr_client: bool = False
+    rr_cluster_id: IPv4Address | None = None
+    rs_client: bool = False
+    allow_local_as: int | None = None
+    enforce_first_as: bool = False
+    role: str = ""
+    graceful_restart: str = "aware"
+    graceful_restart_s: int | None = None
+    llgr: str = ""
+    llgr_stale_s: int | None = None
+    interpret_communities: bool = True
+    path_metric: bool = True
+    med_metric: bool = False
+    default_med: int | None = None
+    default_local_pref: int | None = None
+    cost: int | None = None
+    extended_messages: bool = False
+    disable_after_error: bool = False
+    check_link: bool | None = None
+    dynamic_name: str = ""
+    dynamic_name_digits: int | None = None
+    drain: Withheld | None = None
+    disabled: Withheld | None = None
 
     def protocol(self, session: Session) -> str:
         """Return the name of a session's protocol.
@@ -121,11 +166,14 @@ class Peer:
         Why: BIRD takes no bare dash, and a quoted name needs quoting in every command too. Names
         in documents are lower case, so a capital D for the dash keeps different names different.
         """
-        return f"cs_{self.name.replace('-', 'D')}_{session.family}"
+        return session.name or f"cs_{self.name.replace('-', 'D')}_{session.family}"
 
     def session_id(self, session: Session) -> ObjectId:
         """Return how policy counts a session."""
         return ObjectId("session", f"{SECTION}.{session.family}", self.name)
+
+
+# --- what feeds BGP, and what it feeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +185,123 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """Whether BGP routes go to the kernel's table, and its routes come to us."""
+class NextHop:
+    """Where a static route leads: an address, an interface, or an address on an interface."""
 
-    export: bool
-    learn: bool
+    address: Address | None = None
+    interface: str = ""
+    weight: int | None = None
+    bfd: bool = False
+    onlink: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StaticRoute:
+    """A route that this host knows of itself; it is not announced unless a filter says so.
+
+    Shape: exactly one of `via`, `recursive` and `dest` (blackhole, unreachable, prohibit).
+    """
+
+    name: str
+    prefix: Network
+    via: tuple[NextHop, ...] = ()
+    recursive: Address | None = None
+    dest: str = ""
+    table: str = ""
+    preference: int | None = None
+    communities: tuple[str, ...] = ()
+    local_pref: int | None = None
+    kernel_metric: int | None = None
+    source_address: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Syncer:
+    """One kernel protocol: a table of BIRD's and a table of the kernel's, kept alike.
+
+    Shape: no `imports` = none, no `exports` = what BGP brought; `kernel_table` None = main.
+    Units: `scan_s` seconds.
+    """
+
+    name: str
+    table: str
+    family: Family
+    kernel_table: int | None = None
+    imports: Policy | None = None
+    exports: Policy | None = None
+    learn: bool = False
+    persist: bool = True
+    scan_s: int = 20
+    merge_paths: bool = True
+    merge_limit: int | None = None
+    metric: int | None = None
+    preference: int | None = None
+    graceful_restart: bool = False
+    source_address: Address | None = None
+    protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """Routes that pass between two tables of one family; no policy = none pass."""
+
+    name: str
+    table: str
+    peer_table: str
+    family: Family
+    imports: Policy | None = None
+    exports: Policy | None = None
+    protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """The host's own networks, as routes; no `interfaces` = all of them."""
+
+    interfaces: tuple[str, ...] = ()
+    ipv4: bool = True
+    ipv6: bool = True
+    check_link: bool | None = None
+    protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A routing table of BIRD's, beside master4 and master6."""
+
+    name: str
+    family: Family
+
+
+@dataclass(frozen=True, slots=True)
+class BfdTiming:
+    """BFD on some interfaces; `pattern` is a name, perhaps with a `*`."""
+
+    pattern: str
+    interval_ms: int
+    multiplier: int
+    passive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BfdNeighbor:
+    """A BFD neighbour that no session asks for."""
+
+    address: Address
+    interface: str = ""
+    source: Address | None = None
+    multihop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bfd:
-    """The timing of all BFD sessions of the host."""
+    """The timing of all BFD sessions of the host; `interfaces` may differ from it."""
 
     interval_ms: int
     multiplier: int
+    interfaces: tuple[BfdTiming, ...] = ()
+    neighbors: tuple[BfdNeighbor, ...] = ()
+    protocol: str = ""
 
     @property
     def detection_s(self) -> float:
@@ -158,15 +310,58 @@ class Bfd:
 
 
 @dataclass(frozen=True, slots=True)
-class Bgp:
-    """One host's BGP speaker."""
+class ForeignFile:
+    """A file of another hand that BIRD reads with ours: its filters, sets, secrets or peers."""
 
-    router_id: IPv4Address
+    path: str
+    kind: str
+    writer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Where BIRD logs: syslog, stderr or a file's path; `classes` empty = all."""
+
+    target: str
+    classes: tuple[str, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What concerns all of BIRD; device's scan interval in seconds."""
+
+    log: tuple[Log, ...] = (Log("syslog"),)
+    device_scan_s: int = 2
+    device_protocol: str = ""
+    graceful_restart_wait_s: int | None = None
+    watchdog_warning_s: int | None = None
+    watchdog_timeout_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bgp:
+    """One host's BGP speaker.
+
+    Shape: `router_id` None = as BIRD finds it; `direct` None = only where next hops of several
+    hops' distance need it.
+    """
+
+    router_id: IPv4Address | None
     local_as: int
     peers: tuple[Peer, ...]
     announce: tuple[Announcement, ...]
-    kernel: Kernel
+    syncers: tuple[Syncer, ...]
     bfd: Bfd
+    routes: tuple[StaticRoute, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pipes: tuple[Pipe, ...] = ()
+    direct: Direct | None = None
+    sets: tuple[NamedSet, ...] = ()
+    filters: tuple[NamedFilter, ...] = ()
+    foreign: tuple[ForeignFile, ...] = ()
+    daemon: Daemon = Daemon()
+    drain: Withheld | None = None
 
     def announced(self, family: Family) -> tuple[Network, ...]:
         """Return the prefixes that we originate in a family."""
@@ -174,54 +369,9 @@ class Bgp:
 
     def internal(self, peer: Peer) -> bool:
         """Tell whether a peer is of our own AS (iBGP)."""
-        return peer.asn == self.local_as
+        return peer.asn in ("internal", self.local_as if peer.local_as is None else peer.local_as)
 
     @property
     def pairs(self) -> tuple[tuple[Peer, Session], ...]:
         """Return every session with its peer."""
         return tuple((peer, session) for peer in self.peers for session in peer.sessions)
-
-
-def tree_of(value: Bgp) -> dict[str, Json]:
-    """Return the value as a document that says everything explicitly; `parse` reads it back."""
-    return {
-        "router_id": str(value.router_id),
-        "local_as": value.local_as,
-        "peers": {peer.name: peer_tree(peer) for peer in value.peers},
-        "announce": {one.name: str(one.prefix) for one in value.announce},
-        "kernel": {"export": value.kernel.export, "learn": value.kernel.learn},
-        "bfd": {"interval_ms": value.bfd.interval_ms, "multiplier": value.bfd.multiplier},
-    }
-
-
-def peer_tree(peer: Peer) -> dict[str, Json]:
-    """Return a peer as its part of a document."""
-    tree: dict[str, Json] = {
-        "asn": peer.asn,
-        "multihop": peer.multihop,
-        "bfd": peer.bfd,
-        "passive": peer.passive,
-        "next_hop_self": peer.next_hop_self,
-        "required": peer.required,
-        "description": peer.description,
-        **{name: getattr(peer.timers, name) for name in Timers.__slots__},
-    }
-    if peer.password_file:
-        tree["password_file"] = peer.password_file
-    for session in peer.sessions:
-        tree[session.family] = str(session.neighbor)
-        if session.source is not None:
-            tree.setdefault("source", {})[session.family] = str(session.source)
-        for key, chosen in (("import", session.imports), ("export", session.exports)):
-            if chosen is not None:
-                tree.setdefault(key, {})[session.family] = _filter_tree(chosen)
-    return {str(key): tree[key] for key in tree}
-
-
-def _filter_tree(chosen: Filter) -> Json:
-    action = {True: "permit", False: "deny"}
-    rules = [
-        {"prefix": str(one.prefix), "ge": one.low, "le": one.high, "action": action[one.permit]}
-        for one in chosen.rules
-    ]
-    return {"rules": rules, "default": action[chosen.permit]}

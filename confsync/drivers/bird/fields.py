@@ -9,18 +9,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from pydantic_core import PydanticCustomError
 
-from confsync.drivers.bird.bgp import Address, Family, Network
+from confsync.drivers.bird.policy import Address, Family, Network
 from confsync.model.ids import Json
-from confsync.model.limits import BGP_NAME_CHARS, BGP_PATH_BYTES, BGP_TEXT_CHARS
+from confsync.model.limits import (
+    BGP_MULTIHOP,
+    BGP_NAME_CHARS,
+    BGP_PATH_BYTES,
+    BGP_TEXT_CHARS,
+    BIRD_SYMBOL_CHARS,
+)
 
 ASN_MAX: Final = 2**32 - 1
 _NAME: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{BGP_NAME_CHARS - 1}}}", re.ASCII)
+_SYMBOL: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_.:-]{{0,{BIRD_SYMBOL_CHARS - 1}}}", re.ASCII)
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9_.@:-]{1,15}", re.ASCII)
+_INTERFACES: Final = re.compile(r"-?[A-Za-z0-9_.@:*?-]{1,15}", re.ASCII)
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(Z|\+00:00)", re.ASCII)
 _PREFIX: Final = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 _ASDOT: Final = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})", re.ASCII)
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
@@ -80,11 +91,33 @@ def read_flag(value: object) -> bool:
     return value
 
 
-def read_action(value: object) -> bool:
-    """Return whether an action permits."""
-    if value not in ("permit", "deny"):
-        raise fault("CS-V049", f"{shown(value)} is not an action", "use permit or deny")
-    return value == "permit"
+def choice(what: str, *known: str) -> Callable[[object], str]:
+    """Return the reader of one of a few words."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise fault("CS-V049", f"{shown(value)} is not {what}", f"use {_listed(known)}")
+        return value
+
+    return read
+
+
+def flag_or(what: str, *words: str) -> Callable[[object], str]:
+    """Return the reader of true or false, written as `on` and `off`, or of one of a few words."""
+
+    def read(value: object) -> str:
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if isinstance(value, str) and value in (*words, "on", "off"):
+            return value
+        hint = f"use {_listed(('true', 'false', *words))} (yes and no are plain text in YAML 1.2)"
+        raise fault("CS-V047", f"{shown(value)} is not {what}", hint)
+
+    return read
+
+
+def _listed(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
 def read_name(value: object) -> str:
@@ -93,6 +126,91 @@ def read_name(value: object) -> str:
         hint = f"use 1 to {BGP_NAME_CHARS} of a-z 0-9 _ -, a letter or digit first"
         raise fault("CS-V050", f"{shown(value)} cannot be a name here", hint)
     return value
+
+
+def read_symbol(value: object) -> str:
+    """Return a name that BIRD uses: of a table, of a protocol, of another hand's filter."""
+    if not isinstance(value, str) or not _SYMBOL.fullmatch(value):
+        hint = f"use 1 to {BIRD_SYMBOL_CHARS} letters, digits, and _ . : -, a letter or _ first"
+        raise fault("CS-V050", f"{shown(value)} is not a name that BIRD knows", hint)
+    return value
+
+
+def read_interface(value: object) -> str:
+    """Return the name of one interface."""
+    if not isinstance(value, str) or not _INTERFACE.fullmatch(value):
+        hint = "use the name of one interface, 1 to 15 characters"
+        raise fault("CS-V067", f"{shown(value)} is not an interface", hint)
+    return value
+
+
+def read_interfaces(value: object) -> str:
+    """Return a pattern of interfaces' names; a dash before it excludes what it matches."""
+    if not isinstance(value, str) or not _INTERFACES.fullmatch(value):
+        hint = 'use names or patterns such as "eth*", with a dash before what is excluded'
+        raise fault("CS-V067", f"{shown(value)} is not a pattern of interfaces", hint)
+    return value
+
+
+def read_moment(value: object) -> str:
+    """Return a time by its shape: RFC 3339, UTC; a value cannot know what time it is."""
+    try:
+        if isinstance(value, str) and _MOMENT.fullmatch(value):
+            datetime.fromisoformat(value)
+            return value
+    except ValueError:
+        pass
+    hint = "write it like 2026-11-24T06:00:00Z"
+    raise fault("CS-V068", f"{shown(value)} is not a time in UTC", hint)
+
+
+def read_reason(value: object) -> str:
+    """Return why something is as it is: a text that says something."""
+    text = read_text(value)
+    if not text.strip():
+        raise fault("CS-V048", "empty", "say why, for everybody who will ask")
+    return text
+
+
+def read_peer_as(value: object) -> int | str:
+    """Return a neighbour's AS number, or that any of our own or of another AS will do."""
+    return value if value in ("internal", "external") else read_asn(value)
+
+
+def read_cluster_id(value: object) -> IPv4Address:
+    """Return the id of a cluster of reflectors."""
+    found = read_router_id(value)
+    if isinstance(found, str):
+        raise fault("CS-V052", f"{shown(value)} is not a cluster id", "use an IPv4 address")
+    return found
+
+
+def read_next_hop(value: object) -> str:
+    """Return what is told as next hop: auto, self, keep or an address."""
+    if isinstance(value, str) and value in ("auto", "self", "keep"):
+        return value
+    try:
+        return str(read_any_address(value))
+    except PydanticCustomError:
+        hint = "use auto, self, keep or an address"
+        raise fault("CS-V044", f"{shown(value)} is not a next hop", hint) from None
+
+
+def read_merge(value: object) -> bool | int:
+    """Return whether equal paths are merged, or how many of them at most."""
+    return value if isinstance(value, bool) else integer(1, 255)(value)
+
+
+def read_log_target(value: object) -> str:
+    """Return where BIRD logs: syslog, stderr or a file."""
+    return value if value in ("syslog", "stderr") else read_path(value)
+
+
+def read_multihop(value: object) -> int:
+    """Return how many hops away a neighbour may be; 0 = it must be on our own network."""
+    if isinstance(value, bool):
+        return BGP_MULTIHOP if value else 0
+    return integer(1, 255)(value)
 
 
 def read_text(value: object) -> str:
@@ -126,11 +244,13 @@ def _quotable(text: str) -> bool:
     return text.isprintable() and '"' not in text
 
 
-def read_router_id(value: object) -> IPv4Address:
-    """Return a router id: 32 bits, written as an IPv4 address, not zero."""
+def read_router_id(value: object) -> IPv4Address | str:
+    """Return a router id: 32 bits, written as an IPv4 address, not zero; or `auto`."""
+    if value == "auto":
+        return "auto"
     address = _address(value, Family.IPV4)
     if address is None or int(address) == 0:
-        raise fault("CS-V052", f"{shown(value)} is not a router id", "use an IPv4 address")
+        raise fault("CS-V052", f"{shown(value)} is not a router id", "use an IPv4 address, or auto")
     return IPv4Address(address)
 
 
@@ -150,6 +270,25 @@ def address_of(family: Family) -> Callable[[object], Address]:
     return read
 
 
+def neighbour_of(family: Family) -> Callable[[object], tuple[Address, str]]:
+    """Return the reader of a neighbour's address; `%` and an interface may follow it."""
+    plain = address_of(family)
+
+    def read(value: object) -> tuple[Address, str]:
+        text, percent, interface = str(value).partition("%")
+        if not percent:
+            return plain(value), ""
+        return plain(text), read_interface(interface)
+
+    return read
+
+
+def read_any_address(value: object) -> Address:
+    """Return a host's address of whichever family it is written in."""
+    written_v6 = isinstance(value, str) and ":" in value
+    return address_of(Family.IPV6 if written_v6 else Family.IPV4)(value)
+
+
 def _address(value: object, family: Family) -> Address | None:
     if not isinstance(value, str) or "%" in value:
         return None
@@ -164,8 +303,6 @@ def _unfit(address: Address) -> str:
     if isinstance(address, IPv6Address):
         if address in _MAPPED:
             return "an IPv4 address in IPv6 clothes"
-        if address.is_link_local:
-            return "link-local, which only a later version supports"
     elif address.is_reserved or int(address) < 2**24:
         return "a reserved address"
     if address.is_unspecified:

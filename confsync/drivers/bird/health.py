@@ -7,7 +7,7 @@ Invariant: nobody is blamed for what was down before, and what may be down matte
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from math import inf
 from typing import Final
@@ -113,7 +113,7 @@ def _findings(render: str, expect: Json, baseline: Sample, now: Sample) -> Itera
 
 
 def _protocols(
-    expect: Json, baseline: Sample, now: Sample, reset: Collection[str]
+    expect: Json, baseline: Sample, now: Sample, reset: frozenset[str]
 ) -> Iterator[Finding]:
     """Tell which protocols are missing, there without reason, or another hand's and disturbed."""
     wanted, there = set(expect["protocols"]), set(now["protocols"])
@@ -135,7 +135,7 @@ def _since(sample: Sample) -> Mapping[str, str]:
 
 
 def _session(
-    spoken: str, name: str, want: Json, baseline: Sample, now: Sample, reset: Collection[str]
+    spoken: str, name: str, want: Json, baseline: Sample, now: Sample, reset: frozenset[str]
 ) -> Iterator[Finding]:
     before = baseline["protocols"].get(name)
     after = now["protocols"][name]

@@ -1,82 +1,59 @@
-"""Typed values to BIRD's one complete configuration file (2.0.12).
+"""Typed values to BIRD's configuration: a whole file, or the fragment that a main file includes.
 
 Separate because every byte that BIRD reads is made here, purely: equal values give equal bytes,
 whatever the order they were written in. A bare text cannot get into the file: templates may only
-print numbers, addresses, prefixes and what `quoted`, `symbol` or `word` let through.
+print numbers, addresses, prefixes and what `syntax` let through.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
 
-from confsync.drivers.bird.bgp import Bgp, Family
+from confsync.drivers.bird import clauses, effective, options
+from confsync.drivers.bird import names as naming
+from confsync.drivers.bird.bgp import Bgp, Channel, Direct, Peer
+from confsync.drivers.bird.names import protocols, symbols
+from confsync.drivers.bird.policy import Family, Policy
+from confsync.drivers.bird.syntax import Written, quoted, symbol, verdict, word
 from confsync.model.ids import digest
-from confsync.model.limits import BGP_PATH_BYTES, BIRD_SYMBOL_CHARS
+
+__all__ = ["disabled_in", "held_in", "is_intact", "protocols", "render", "render_id", "symbols"]
 
 _WARNING: Final = "# Written by confsync; an edit by hand is reported, not kept."
-_HELD: Final = "  disabled; # held by hand"
+_DISABLED: Final = "\n  disabled;"
+_HELD: Final = f"{_DISABLED} # held by hand"
 _ID_CHARS: Final = 32
 _KEPT: Final = 4
 _HEAD: Final = re.compile(
     rf'{re.escape(_WARNING)}\ndefine cs_render = "([0-9a-f]{{{_ID_CHARS}}})";\n', re.ASCII
 )
-_HELD_NAMES: Final = re.compile(
-    rf"^protocol \w+ (\w+) {{\n{re.escape(_HELD)}$", re.MULTILINE | re.ASCII
+_OFF: Final = re.compile(
+    rf"^protocol \w+ '?([\w.:-]+)'? {{{_DISABLED}( # held by hand)?$", re.MULTILINE | re.ASCII
 )
-_SYMBOL: Final = re.compile(rf"cs_[A-Za-z0-9_]{{1,{BIRD_SYMBOL_CHARS - 3}}}", re.ASCII)
-_WORDS: Final = frozenset({"all", "none", "multihop", "direct", "{", "}"})
-
-
-class Written(str):
-    """Text that is BIRD's syntax already."""
-
-    __slots__ = ()
-
-
-def quoted(text: str) -> Written:
-    """Return a text between BIRD's quotes, which know no escapes.
-
-    Raises: ValueError for what cannot stand there; the model refuses it long before.
-    """
-    if '"' in text or not text.isprintable() or len(text.encode()) > 4 * BGP_PATH_BYTES:
-        raise ValueError("this text cannot be quoted for BIRD")
-    return Written(f'"{text}"')
-
-
-def symbol(name: str) -> Written:
-    """Return the name of one of our protocols; the prefix keeps it off BIRD's keywords."""
-    if not _SYMBOL.fullmatch(name):
-        raise ValueError("this is not a name of ours")
-    return Written(name)
-
-
-def word(text: str) -> Written:
-    """Return one of the few words that templates choose between."""
-    if text not in _WORDS:
-        raise ValueError("this is not a word that templates may choose")
-    return Written(text)
-
-
-def verdict(permit: bool) -> Written:
-    """Return how a filter ends."""
-    return Written("accept" if permit else "reject")
-
-
 _PRINTED: Final = (Written, IPv4Address, IPv6Address, IPv4Network, IPv6Network, Family, Undefined)
 
 
 def _finalize(value: object) -> object:
     """Refuse to print anything whose text was not made for BIRD."""
     if isinstance(value, bool):
-        return Written("yes" if value else "no")
+        return Written("on" if value else "off")
     if isinstance(value, _PRINTED) or type(value) is int:
         return value
     raise TypeError(f"a template may not print a bare {type(value).__name__}")
+
+
+def _quoted_list(texts: tuple[str, ...]) -> Written:
+    return Written(", ".join(map(quoted, texts)))
+
+
+def _indent(width: int) -> Written:
+    return Written(" " * width)
 
 
 def _environment() -> Environment:
@@ -89,25 +66,111 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         auto_reload=False,  # templates are part of the package
     )
-    environment.filters |= {"quoted": quoted, "symbol": symbol, "word": word, "verdict": verdict}
+    environment.filters |= {
+        "attributes": options.attributes,
+        "bfd_neighbor": options.bfd_neighbor,
+        "channel_options": options.channel_options,
+        "condition": clauses.condition,
+        "definitions": clauses.definitions,
+        "far_end": options.far_end,
+        "filter_symbol": naming.filter_symbol,
+        "hops": options.hops,
+        "local_end": options.local_end,
+        "log": options.log,
+        "options": options.peer_options,
+        "quoted": quoted,
+        "quoted_list": _quoted_list,
+        "statements": clauses.statements,
+        "symbol": symbol,
+        "verdict": verdict,
+        "word": word,
+    }
+    environment.globals |= {
+        "announcer": naming.announcer,
+        "comma": Written(","),
+        "families": tuple(Family),
+        "deeper": lambda pad: Written(f"{pad}  "),
+        "indent": _indent,
+        "nothing": Written(""),
+        "pipe_policies": effective.pipe_policies,
+        "pipe_protocol": naming.pipe_protocol,
+        "semicolon": Written(";"),
+        "static_protocol": naming.static_protocol,
+        "syncer_export": effective.syncer_export,
+        "syncer_import": effective.syncer_import,
+        "syncer_protocol": naming.syncer_protocol,
+    }
     return environment
 
 
 _TEMPLATE: Final = _environment().get_template("bird.conf.j2")
 
 
+def render(
+    value: Bgp,
+    held: frozenset[str] = frozenset(),
+    names: Mapping[str, str] = naming.NO_NAMES,
+    *,
+    whole: bool = True,
+) -> str:
+    """Return the file; protocols in `held` stay disabled, as an operator left them.
+
+    Shape: `names` are the names that protocols of ours go by on an adopted host, `held` are names
+    as BIRD knows them; not `whole` = without what is the main file's.
+    """
+    return _render(value, held, tuple(sorted(names.items())), whole)
+
+
 @lru_cache(maxsize=_KEPT)
-def render(value: Bgp, held: frozenset[str] = frozenset()) -> str:
-    """Return the whole file; protocols in `held` stay disabled, as an operator left them.
+def _render(
+    value: Bgp, held: frozenset[str], kept: tuple[tuple[str, str], ...], whole: bool
+) -> str:
+    """Return the file.
 
     Why kept: one pass asks for the same file up to three times, and the next one for the last.
     """
-
-    def hold(name: str) -> Written:
-        return Written(f"{_HELD}\n" if name in held else "")
-
-    body = _TEMPLATE.render(bgp=value, families=tuple(Family), multihop=_multihop(value), hold=hold)
+    body = _TEMPLATE.render(_context(value, held, dict(kept), whole=whole))
     return f'{_WARNING}\ndefine cs_render = "{_id(body)}";\n{body}'
+
+
+def _context(
+    value: Bgp, held: frozenset[str], kept: Mapping[str, str], *, whole: bool
+) -> dict[str, Any]:
+    direct = value.direct or (Direct() if naming.needs_direct(value) else None)
+    return {
+        "bgp": value,
+        "whole": whole,
+        "names": kept,
+        "sets": {one.name: one for one in value.sets},
+        "head": partial(_head, held, kept),
+        "device": value.daemon.device_protocol or naming.DEVICE,
+        "direct": direct,
+        "direct_name": (direct and direct.protocol) or naming.DIRECT,
+        "bfd_name": value.bfd.protocol or naming.BFD,
+        "any_interface": any(one.pattern == "*" for one in value.bfd.interfaces),
+        "syncers": naming.syncers(value, whole=whole),
+        "announcers": naming.announcers(value, whole=whole),
+        "static_tables": naming.static_tables(value),
+        "session_policies": partial(_session_policies, value),
+    }
+
+
+def _head(
+    held: frozenset[str], kept: Mapping[str, str], kind: str, own: str, disabled: bool = False
+) -> Written:
+    """Return how a protocol begins: its name, and whether it stays down."""
+    name = kept.get(own, own)
+    state = _HELD if name in held else _DISABLED if disabled else ""
+    return Written(f"protocol {word(kind)} {symbol(name)} {{{state}")
+
+
+def _session_policies(
+    value: Bgp, peer: Peer, channel: Channel
+) -> tuple[tuple[str, Policy], tuple[str, Policy]]:
+    return (
+        ("import", effective.session_import(value, peer, channel)),
+        ("export", effective.session_export(value, peer, channel)),
+    )
 
 
 def render_id(text: str) -> str | None:
@@ -123,23 +186,13 @@ def is_intact(text: str) -> bool:
 
 
 def held_in(text: str) -> frozenset[str]:
-    """Return the protocols that a file of ours keeps disabled."""
-    return frozenset(_HELD_NAMES.findall(text))
+    """Return the protocols that a file of ours keeps disabled because an operator did."""
+    return frozenset(name for name, by_hand in _OFF.findall(text) if by_hand)
 
 
-def protocols(value: Bgp) -> tuple[str, ...]:
-    """Return the names of all protocols that the file defines, in its order."""
-    return (
-        "cs_device",
-        *(("cs_direct",) if _multihop(value) else ()),
-        *("cs_kernel4", "cs_kernel6", "cs_announce4", "cs_announce6", "cs_bfd"),
-        *(peer.protocol(session) for peer, session in value.pairs),
-    )
-
-
-def _multihop(value: Bgp) -> bool:
-    """Tell whether next hops must be resolved over the host's own networks."""
-    return any(peer.multihop for peer in value.peers)
+def disabled_in(text: str) -> frozenset[str]:
+    """Return the protocols that a file of ours keeps disabled, for whatever reason."""
+    return frozenset(name for name, _ in _OFF.findall(text))
 
 
 def _id(body: str) -> str:

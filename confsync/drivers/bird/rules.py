@@ -1,4 +1,4 @@
-"""What must hold between the values of a `bgp` section, and what deserves a second look.
+"""What must hold between the values of a `bgp` section.
 
 Separate because every rule is one plain function and all of them run: a fault never hides
 another. Each refuses something that BIRD itself would refuse late, or accept and misroute.
@@ -6,26 +6,39 @@ another. Each refuses something that BIRD itself would refuse late, or accept an
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from confsync.drivers.bird.bgp import SECTION, Address, Bgp, Network, Peer, Session, family_of
+from confsync.drivers.bird import effective
+from confsync.drivers.bird.bgp import SECTION, Bgp, Channel, Peer
+from confsync.drivers.bird.names import symbols
+from confsync.drivers.bird.policy import (
+    Action,
+    Address,
+    Family,
+    Filter,
+    Foreign,
+    Match,
+    Named,
+    Network,
+    Policy,
+    Range,
+    family_of,
+)
 from confsync.model.errors import Violation, Violations
 from confsync.model.ids import Path
-from confsync.model.limits import BFD_INTERVAL_SAFE_MS
 
 # RFC 6996 (private use), RFC 5398 (documentation), RFC 4893 (AS_TRANS), RFC 7300 (last ones)
 _PRIVATE_AS: Final = (range(64512, 65535), range(4_200_000_000, 4_294_967_295))
-_RESERVED_AS: Final = {
+RESERVED_AS: Final = {
     "AS_TRANS (RFC 6793)": range(23456, 23457),
     "for documentation (RFC 5398)": range(64496, 64512),
     "the last 16-bit AS (RFC 7300)": range(65535, 65536),
     "for documentation, too (RFC 5398)": range(65536, 65552),
-    "not assigned to anybody (IANA)": range(65552, 131072),
     "the last AS (RFC 7300)": range(4_294_967_295, 4_294_967_296),
 }
+_UNASSIGNED_AS: Final = range(65552, 131072)
 _NOT_PUBLIC: Final[tuple[Network, ...]] = (
     *map(
         IPv4Network,
@@ -48,6 +61,18 @@ def _at(*path: str | int) -> Path:
     return (SECTION, *path)
 
 
+def _as_exists(value: Bgp) -> Iterator[Violation]:
+    """Refuse AS numbers that nobody can have (IANA), as a mistyped one often is."""
+    places = {_at("local_as"): value.local_as}
+    for peer in value.peers:
+        if isinstance(peer.asn, int) and not value.internal(peer):
+            places[_at("peers", peer.name, "asn")] = peer.asn
+    for place, asn in places.items():
+        if asn in _UNASSIGNED_AS:
+            message = f"AS {asn} is not assigned to anybody (IANA)"
+            yield Violation("CS-V086", place, message, "is a digit mistyped?")
+
+
 def _has_address(value: Bgp) -> Iterator[Violation]:
     for peer in value.peers:
         if not peer.sessions:
@@ -57,20 +82,27 @@ def _has_address(value: Bgp) -> Iterator[Violation]:
 
 def _policy_is_explicit(value: Bgp) -> Iterator[Violation]:
     """Refuse an eBGP session without import and export policy (RFC 8212)."""
-    for peer, session in value.pairs:
-        for key, chosen in (("import", session.imports), ("export", session.exports)):
+    for peer, channel in channels(value):
+        for key, chosen in (("import", channel.imports), ("export", channel.exports)):
             if chosen is None and not value.internal(peer):
+                whose = peer.asn if isinstance(peer.asn, str) else f"AS {peer.asn}"
                 yield Violation(
                     "CS-V056",
-                    _at("peers", peer.name, key, session.family),
-                    f"AS {peer.asn} is not ours ({value.local_as}): eBGP needs an explicit {key}",
-                    f"set {key}.{session.family} for the peer, peer_defaults or the section",
+                    _at("peers", peer.name, key, channel.family),
+                    f"{whose} is not ours ({value.local_as}): eBGP needs an explicit {key}",
+                    f"set {key}.{channel.family} for the peer, peer_defaults or the section",
                 )
+
+
+def channels(value: Bgp) -> Iterator[tuple[Peer, Channel]]:
+    """Yield every channel with its peer."""
+    for peer, session in value.pairs:
+        yield from ((peer, channel) for channel in session.channels)
 
 
 def _bfd_has_source(value: Bgp) -> Iterator[Violation]:
     for peer, session in value.pairs:
-        if peer.multihop and peer.bfd and session.source is None:
+        if peer.multihop and peer.bfd != "off" and session.source is None:
             yield Violation(
                 "CS-V057",
                 _at("peers", peer.name, "source", session.family),
@@ -82,6 +114,8 @@ def _bfd_has_source(value: Bgp) -> Iterator[Violation]:
 def _neighbours_differ(value: Bgp) -> Iterator[Violation]:
     first: dict[Address, Peer] = {}
     for peer, session in value.pairs:
+        if session.neighbor is None or session.neighbor.is_link_local:
+            continue  # a link-local address is another neighbour on each interface
         other = first.setdefault(session.neighbor, peer)
         if other is not peer:
             message = f"{session.neighbor} is the neighbour of {other.name} already"
@@ -89,7 +123,7 @@ def _neighbours_differ(value: Bgp) -> Iterator[Violation]:
 
 
 def _neighbour_is_not_us(value: Bgp) -> Iterator[Violation]:
-    ours: dict[Address, str] = {value.router_id: "our router id"}
+    ours: dict[Address, str] = {value.router_id: "our router id"} if value.router_id else {}
     ours |= {session.source: "our source address" for _, session in value.pairs if session.source}
     ours |= {
         one.prefix.network_address: f"announce.{one.name}"
@@ -97,7 +131,7 @@ def _neighbour_is_not_us(value: Bgp) -> Iterator[Violation]:
         if one.prefix.prefixlen == one.prefix.max_prefixlen
     }
     for peer, session in value.pairs:
-        if what := ours.get(session.neighbor):
+        if session.neighbor and (what := ours.get(session.neighbor)):
             message = f"{session.neighbor} is {what}: a host is no neighbour of its own"
             yield Violation("CS-V059", _at("peers", peer.name, session.family), message)
 
@@ -120,17 +154,60 @@ def _announced_is_routable(value: Bgp) -> Iterator[Violation]:
 
 def _nothing_private_leaks(value: Bgp) -> Iterator[Violation]:
     """Refuse a default route or a private prefix to somebody else's public AS."""
-    for peer, session in value.pairs:
-        if value.internal(peer) or not _is_public(peer.asn) or session.exports is None:
+    for peer, channel in channels(value):
+        if value.internal(peer) or not isinstance(peer.asn, int) or not _is_public(peer.asn):
             continue
-        for prefix in value.announced(session.family):
-            if session.exports.permits(prefix) and (what := _unfit_for_public(prefix)):
+        for prefix in value.announced(channel.family):
+            if may_permit(value, channel.exports, prefix) and (what := _unfit_for_public(prefix)):
                 yield Violation(
                     "CS-V062",
-                    _at("peers", peer.name, "export", session.family),
+                    _at("peers", peer.name, "export", channel.family),
                     f"{prefix} is {what} and would be announced to the public AS {peer.asn}",
                     "deny it in the export filter, or do not announce it",
                 )
+
+
+def may_permit(value: Bgp, policy: Policy | None, prefix: Network) -> bool:
+    """Tell whether a policy lets a prefix of our own pass; what cannot be known might.
+
+    Why a foreign filter counts as strict: nothing is known of it, and refusing all would refuse
+    every host that has one.
+    """
+    if policy is None:
+        return False
+    rules = rules_of(value, policy, family_of(prefix))
+    for rule in rules.rules if rules else ():
+        sure, maybe = _meets(value, rule.match, prefix)
+        if not maybe or rule.action is Action.NEXT:
+            continue
+        if rule.action is Action.PERMIT:
+            return True
+        if sure:
+            return False
+    return rules is not None and rules.permit
+
+
+def rules_of(value: Bgp, policy: Policy, family: Family) -> Filter | None:
+    """Return the rules of a policy; None where they are another hand's, or not there at all."""
+    if isinstance(policy, Named):
+        found = (getattr(one, family) for one in value.filters if one.name == policy.filter)
+        return next(found, None)
+    return policy if isinstance(policy, Filter) else None
+
+
+def _meets(value: Bgp, match: Match, prefix: Network) -> tuple[bool, bool]:
+    """Tell whether a prefix meets a rule for certain, and whether it may."""
+    ranges: tuple[Range, ...] = match.prefixes
+    if match.prefix_set:
+        found = next((one for one in value.sets if one.name == match.prefix_set), None)
+        ranges += getattr(found, str(family_of(prefix)), ())
+    asks_prefix = bool(match.prefixes or match.prefix_set)
+    if asks_prefix and not any(one.matches(prefix) for one in ranges):
+        return False, False
+    if match.length and not match.length[0] <= prefix.prefixlen <= match.length[1]:
+        return False, False
+    only = Match(match.prefixes, match.prefix_set, match.length)
+    return match == only, True
 
 
 def _timers_fit(value: Bgp) -> Iterator[Violation]:
@@ -148,19 +225,109 @@ def _timers_fit(value: Bgp) -> Iterator[Violation]:
 
 def _bounds_fit(value: Bgp) -> Iterator[Violation]:
     """Refuse rules of filters that could never match."""
-    for peer, session in value.pairs:
-        for key, chosen in (("import", session.imports), ("export", session.exports)):
-            for at, rule in enumerate(chosen.rules if chosen else ()):
-                if not rule.prefix.prefixlen <= rule.low <= rule.high:
+    for place, chosen in _policies(value):
+        for at, rule in enumerate(chosen.rules):
+            for one in rule.match.prefixes:
+                if not one.net.prefixlen <= one.low <= one.high:
+                    longest = one.net.max_prefixlen
                     yield Violation(
                         "CS-V064",
-                        _at("peers", peer.name, key, session.family, "rules", at),
-                        f"nothing in {rule.prefix} is from /{rule.low} to /{rule.high} long",
-                        f"{rule.prefix.prefixlen} <= ge <= le <= {rule.prefix.max_prefixlen}",
+                        (*place, "rules", at),
+                        f"nothing in {one.net} is from /{one.low} to /{one.high} long",
+                        f"{one.net.prefixlen} <= ge <= le <= {longest}",
                     )
 
 
+def _policies(value: Bgp) -> Iterator[tuple[Path, Filter]]:
+    """Yield all rules that are written anywhere, with where documents have them."""
+    for peer, channel in channels(value):
+        for key, chosen in (("import", channel.imports), ("export", channel.exports)):
+            if isinstance(chosen, Filter):
+                yield _at("peers", peer.name, key, channel.family), chosen
+    for one in value.filters:
+        for name, half in (("ipv4", one.ipv4), ("ipv6", one.ipv6)):
+            if half is not None:
+                yield _at("filters", one.name, name), half
+    for group, things in (("kernels", value.syncers), ("pipes", value.pipes)):
+        for thing in things:
+            for key, chosen in (("import", thing.imports), ("export", thing.exports)):
+                if isinstance(chosen, Filter):
+                    yield _at(group, thing.name, key), chosen
+
+
+def _link_local_has_interface(value: Bgp) -> Iterator[Violation]:
+    for peer, session in value.pairs:
+        if session.neighbor and session.neighbor.is_link_local and not session.interface:
+            yield Violation(
+                "CS-V080",
+                _at("peers", peer.name, session.family),
+                f"{session.neighbor} is link-local: without an interface BIRD cannot tell where",
+                f"write {session.neighbor}%eth0, or set interface",
+            )
+
+
+def _ranges_are_dynamic(value: Bgp) -> Iterator[Violation]:
+    for peer, session in value.pairs:
+        if session.neighbor_range is not None and not peer.dynamic_name:
+            hint = "set dynamic_name, such as office"
+            message = "a range of neighbours needs a name for the sessions that it brings"
+            yield Violation("CS-V081", _at("peers", peer.name, "dynamic_name"), message, hint)
+
+
+def _names_differ(value: Bgp) -> Iterator[Violation]:
+    seen: set[str] = set()
+    for name in symbols(value):
+        if name in seen:
+            message = f"two things would be called {name} in BIRD, which refuses that"
+            yield Violation("CS-V076", (SECTION,), message, "give one of them another name")
+        seen.add(name)
+
+
+def _foreign_is_let_be(value: Bgp) -> Iterator[Violation]:
+    """Refuse what would have to be added to a filter that another hand writes."""
+    for peer, channel in channels(value):
+        for policy in effective.overlaid(value, peer, channel):
+            if isinstance(policy, Foreign):
+                message = f"drained, but {policy.foreign} is another hand's: nothing can be added"
+                hint = "disable the peer, or drain it in that filter"
+                yield Violation("CS-V082", _at("peers", peer.name, "drain"), message, hint)
+    for one in value.syncers:
+        if one.source_address is not None and isinstance(one.exports, Foreign):
+            message = f"set, but {one.exports.foreign} is another hand's: nothing can be added"
+            place = _at("kernels", one.name, "source_address")
+            yield Violation("CS-V082", place, message, "set it in that filter")
+
+
+def _reflection_fits(value: Bgp) -> Iterator[Violation]:
+    for peer in value.peers:
+        if peer.rr_client and not value.internal(peer):
+            message = "only a neighbour of our own AS can be a client of ours"
+            yield Violation("CS-V083", _at("peers", peer.name, "rr_client"), message, "remove it")
+        if peer.rs_client and value.internal(peer):
+            message = "only a neighbour of another AS can be a client of a route server"
+            yield Violation("CS-V083", _at("peers", peer.name, "rs_client"), message, "remove it")
+
+
+def _stale_needs_restart(value: Bgp) -> Iterator[Violation]:
+    for peer in value.peers:
+        if peer.llgr in ("on", "aware") and peer.graceful_restart == "off":
+            message = "long-lived graceful restart needs graceful restart"
+            hint = "set graceful_restart"
+            yield Violation("CS-V084", _at("peers", peer.name, "llgr"), message, hint)
+
+
+def _only_between_as(value: Bgp) -> Iterator[Violation]:
+    for peer in value.peers:
+        if value.internal(peer) and peer.enforce_first_as:
+            message = "no neighbour of our own AS puts its AS first: every route would be refused"
+            yield Violation("CS-V085", _at("peers", peer.name, "enforce_first_as"), message)
+        if peer.role and value.internal(peer):
+            message = "roles are for neighbours of other AS"
+            yield Violation("CS-V085", _at("peers", peer.name, "role"), message, "remove it")
+
+
 RULES: Final[tuple[Callable[[Bgp], Iterator[Violation]], ...]] = (
+    _as_exists,
     _has_address,
     _policy_is_explicit,
     _bfd_has_source,
@@ -171,45 +338,19 @@ RULES: Final[tuple[Callable[[Bgp], Iterator[Violation]], ...]] = (
     _nothing_private_leaks,
     _timers_fit,
     _bounds_fit,
+    _link_local_has_interface,
+    _ranges_are_dynamic,
+    _names_differ,
+    _foreign_is_let_be,
+    _reflection_fits,
+    _stale_needs_restart,
+    _only_between_as,
 )
-
-
-def doubtful(value: Bgp) -> tuple[str, ...]:
-    """Return what is allowed but deserves a second look."""
-    return tuple(_doubts(value))
-
-
-def _doubts(value: Bgp) -> Iterator[str]:
-    if not value.peers:
-        yield "bgp.peers: none, so every session of this host ends"
-    users = defaultdict(list, {value.local_as: ["bgp.local_as"]})
-    for peer in value.peers:
-        if not value.internal(peer):
-            users[peer.asn].append(f"bgp.peers.{peer.name}.asn")
-    for asn, places in users.items():
-        for what, reserved in _RESERVED_AS.items():
-            if asn in reserved:
-                yield f"{places[0]}: {asn} is reserved: {what}"
-    if any(peer.bfd for peer in value.peers) and value.bfd.interval_ms < BFD_INTERVAL_SAFE_MS:
-        yield f"bgp.bfd.interval_ms: below {BFD_INTERVAL_SAFE_MS} a busy host loses its sessions"
-    for peer, session in value.pairs:
-        yield from _doubts_of(value, peer, session)
-
-
-def _doubts_of(value: Bgp, peer: Peer, session: Session) -> Iterator[str]:
-    place = f"bgp.peers.{peer.name}"
-    if session.exports and session.exports.permit and not value.internal(peer):
-        yield f"{place}.export.{session.family}: all that no rule denies goes to AS {peer.asn}"
-    for net in value.announced(session.family):
-        if session.exports and not session.exports.permits(net):
-            yield f"{place}.export.{session.family}: {net} is announced, but not to this peer"
-    if peer.timers.hold_s == 0 and not peer.bfd:
-        yield f"{place}.hold_s: 0 and no BFD: a dead peer is never noticed"
 
 
 def _is_public(asn: int) -> bool:
     """Tell whether an AS is somebody's on the Internet."""
-    return not any(asn in block for block in (*_PRIVATE_AS, *_RESERVED_AS.values()))
+    return not any(asn in block for block in (*_PRIVATE_AS, *RESERVED_AS.values()))
 
 
 def _unfit_for_public(prefix: Network) -> str:

@@ -11,146 +11,67 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Annotated, Any, Final, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 
 from confsync.drivers.bird import fields
-from confsync.drivers.bird.bgp import SECTION, Address, Family, Network
-from confsync.model import limits
+from confsync.drivers.bird.bgp import SECTION
+from confsync.drivers.bird.host_shapes import (
+    BfdShape,
+    DaemonShape,
+    DirectShape,
+    ForeignShape,
+    KernelShape,
+    PipeShape,
+    RouteShape,
+    SyncerShape,
+    as_direct,
+)
+from confsync.drivers.bird.peer_shapes import PeerDefaults, PeerShape
+from confsync.drivers.bird.policy import Family
+from confsync.drivers.bird.policy_shapes import (
+    AnyPrefix,
+    Asn,
+    FiltersShape,
+    Name,
+    Policies,
+    Set,
+    Shape,
+    Symbol,
+    Withhold,
+)
 from confsync.model.errors import Violation, Violations
 from confsync.model.ids import Json, Path, Tree
 
-_Name = Annotated[str, PlainValidator(fields.read_name)]
-_Asn = Annotated[int, PlainValidator(fields.read_asn)]
-_Flag = Annotated[bool, PlainValidator(fields.read_flag)]
-_Text = Annotated[str, PlainValidator(fields.read_text)]
-_Path = Annotated[str, PlainValidator(fields.read_path)]
-_Action = Annotated[bool, PlainValidator(fields.read_action)]
-_Hold = Annotated[int, PlainValidator(fields.read_hold)]
-_Seconds = Annotated[int, PlainValidator(fields.integer(1, limits.BGP_DELAY_MAX_S))]
-_Keepalive = Annotated[int, PlainValidator(fields.integer(1, limits.BGP_TIMER_MAX_S))]
-_Address4 = Annotated[Address, PlainValidator(fields.address_of(Family.IPV4))]
-_Address6 = Annotated[Address, PlainValidator(fields.address_of(Family.IPV6))]
-_Prefix4 = Annotated[Network, PlainValidator(fields.prefix_of(Family.IPV4))]
-_Prefix6 = Annotated[Network, PlainValidator(fields.prefix_of(Family.IPV6))]
-_Length4 = Annotated[int, PlainValidator(fields.integer(0, 32))]
-_Length6 = Annotated[int, PlainValidator(fields.integer(0, 128))]
-
-
-class Shape(BaseModel):
-    """A map with known keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class _Rule4(Shape):
-    prefix: _Prefix4
-    ge: _Length4 | None = None
-    le: _Length4 | None = None
-    action: _Action
-
-
-class _Rule6(Shape):
-    prefix: _Prefix6
-    ge: _Length6 | None = None
-    le: _Length6 | None = None
-    action: _Action
-
-
-class FilterShape4(Shape):
-    """A filter of IPv4 prefixes; what no rule matches is denied unless `default` says otherwise."""
-
-    rules: tuple[_Rule4, ...] = ()
-    default: _Action = False
-
-
-class FilterShape6(Shape):
-    """A filter of IPv6 prefixes."""
-
-    rules: tuple[_Rule6, ...] = ()
-    default: _Action = False
-
-
-class FiltersShape(Shape):
-    """One filter for each family: a list can never be used for the wrong one."""
-
-    ipv4: FilterShape4 | None = None
-    ipv6: FilterShape6 | None = None
-
-
-class _Sources(Shape):
-    ipv4: _Address4 | None = None
-    ipv6: _Address6 | None = None
-
-
-def _spread(value: object) -> object:
-    """Let a bare source address count for its own family."""
-    if isinstance(value, str):
-        return {Family.IPV6 if ":" in value else Family.IPV4: value}
-    return value
-
-
-AnyRule = _Rule4 | _Rule6
-AnyFilter = FilterShape4 | FilterShape6
-
-
-class PeerDefaults(Shape):
-    """What `peer_defaults` may hold; every peer is laid over it."""
-
-    asn: _Asn | None = None
-    source: Annotated[_Sources, BeforeValidator(_spread)] = _Sources()
-    multihop: _Flag = False
-    bfd: _Flag = False
-    passive: _Flag = False
-    description: _Text = ""
-    hold_s: _Hold = 90
-    keepalive_s: _Keepalive = 30
-    connect_delay_s: _Seconds = 1
-    connect_retry_s: _Seconds = 5
-    error_wait_min_s: _Seconds = 1
-    error_wait_max_s: _Seconds = 30
-    password_file: _Path = ""
-    required: _Flag = True
-    next_hop_self: _Flag | None = None
-    imports: FiltersShape = Field(default=FiltersShape(), alias="import")
-    exports: FiltersShape = Field(default=FiltersShape(), alias="export")
-
-
-class PeerShape(PeerDefaults):
-    """A peer: what the defaults may hold, and its addresses."""
-
-    ipv4: _Address4 | None = None
-    ipv6: _Address6 | None = None
-
-
-class _Kernel(Shape):
-    export: _Flag = True
-    learn: _Flag = False
-
-
-class _Bfd(Shape):
-    interval_ms: Annotated[
-        int,
-        PlainValidator(fields.integer(limits.BFD_INTERVAL_MIN_MS, limits.BFD_INTERVAL_MAX_MS)),
-    ] = 300
-    multiplier: Annotated[int, PlainValidator(fields.integer(1, limits.BFD_MULTIPLIER_MAX))] = 3
+_Id = Annotated[IPv4Address | str, PlainValidator(fields.read_router_id)]
+_Family = Annotated[str, PlainValidator(fields.choice("a family", *Family))]
 
 
 class Document(Shape):
     """A whole `bgp` section as documents write it."""
 
-    router_id: Annotated[IPv4Address, PlainValidator(fields.read_router_id)] | None = None
-    local_as: _Asn
+    router_id: _Id | None = None
+    local_as: Asn
     peer_defaults: PeerDefaults = PeerDefaults()
-    peers: dict[_Name, PeerShape] = Field(default_factory=dict)
-    announce: dict[_Name, Annotated[Network, PlainValidator(fields.read_any_prefix)]] = Field(
-        default_factory=dict
-    )
-    imports: FiltersShape = Field(default=FiltersShape(), alias="import")
-    exports: FiltersShape = Field(default=FiltersShape(), alias="export")
-    kernel: _Kernel = _Kernel()
-    bfd: _Bfd = _Bfd()
+    groups: dict[Name, PeerDefaults] = Field(default_factory=dict)
+    peers: dict[Name, PeerShape] = Field(default_factory=dict)
+    announce: dict[Name, AnyPrefix] = Field(default_factory=dict)
+    routes: dict[Name, RouteShape] = Field(default_factory=dict)
+    imports: Policies = Field(default=FiltersShape(), alias="import")
+    exports: Policies = Field(default=FiltersShape(), alias="export")
+    sets: dict[Name, Set] = Field(default_factory=dict)
+    filters: dict[Name, FiltersShape] = Field(default_factory=dict)
+    foreign: tuple[ForeignShape, ...] = ()
+    tables: dict[Symbol, _Family] = Field(default_factory=dict)
+    kernel: KernelShape | None = None
+    kernels: dict[Name, SyncerShape] | None = None
+    pipes: dict[Name, PipeShape] = Field(default_factory=dict)
+    direct: Annotated[DirectShape, BeforeValidator(as_direct)] | None = None
+    bfd: BfdShape = BfdShape()
+    daemon: DaemonShape = DaemonShape()
+    drain: Withhold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +90,7 @@ def read(tree: Tree) -> Reading:
         return Reading(Document.model_validate(plain), (), whole=True)
     except ValidationError as refused:
         errors = refused.errors(include_url=False)
-    faults = tuple(_violation(error) for error in errors)
+    faults = tuple(dict.fromkeys(_violation(error, plain) for error in errors))
     cuts = [_cut(error) for error in errors]
     if () in cuts:
         return Reading(None, faults, whole=False)
@@ -194,7 +115,7 @@ def _cut(error: Any) -> Path:
     path = _path(error["loc"])
     if error["type"] == "extra_forbidden":
         return path
-    return path[:2] if len(path) > 1 and path[0] in ("peers", "announce") else ()
+    return path[:2] if len(path) > 1 and path[0] in _MAPS else ()
 
 
 def _remove(tree: Json, path: Path) -> None:
@@ -210,20 +131,34 @@ def _path(loc: Path) -> Path:
     return loc[:-1] if loc and loc[-1] == "[key]" else loc
 
 
+def _place(path: Path, tree: Json) -> Path:
+    """Return the part of a fault's path that the document itself has.
+
+    Why: what is written once may be read as something for both families, or as a member of a list.
+    """
+    for end, part in enumerate(path):
+        inside = isinstance(tree, Mapping) and part in tree
+        if not inside and not (isinstance(tree, list) and part in range(len(tree))):
+            return path[:end]
+        tree = tree[part]
+    return path
+
+
+_MAPS: Final = ("peers", "groups", "announce", "routes", "sets", "filters", "kernels", "pipes")
 _KINDS: Final = {"model_type": "a map", "dict_type": "a map", "tuple_type": "a list"}
 
 
-def _violation(error: Any) -> Violation:
+def _violation(error: Any, tree: Json) -> Violation:
     """Translate one of pydantic's errors; values are shown only by our own readers."""
     path, kind = _path(error["loc"]), str(error["type"])
-    place = (SECTION, *path)
+    if kind == "missing":
+        return Violation("CS-V041", (SECTION, *path), "missing", "it has no default")
+    place = (SECTION, *_place(path, tree))
     if kind.startswith("CS-V"):
         return Violation(kind, place, error["ctx"]["message"], error["ctx"]["hint"])
     if kind == "extra_forbidden":
         hint = _nearest(str(path[-1]), path[:-1])
         return Violation("CS-V040", place, "unknown key", hint)
-    if kind == "missing":
-        return Violation("CS-V041", place, "missing", "it has no default")
     wanted = _KINDS.get(kind, "of this kind")
     return Violation("CS-V042", place, f"{fields.shown(error['input'])} is not {wanted}")
 
@@ -243,16 +178,19 @@ def _known_keys(path: Path) -> tuple[str, ...]:
 
 
 def _below(kind: Any, part: str | int) -> Any:
-    """Return the type of one part of a type, without its `| None`."""
+    """Return the type of one part of a type, without what is said about it."""
     if get_origin(kind) is dict:
-        return get_args(kind)[1]
+        return _bare(get_args(kind)[1])
     if get_origin(kind) is tuple:
-        return get_args(kind)[0]
+        return _bare(get_args(kind)[0])
     found = next(f for name, f in kind.model_fields.items() if part == (f.alias or name))
-    if get_origin(found.annotation) in (dict, tuple):
-        return found.annotation
-    return next((one for one in get_args(found.annotation) if _is_shape(one)), found.annotation)
+    return _bare(found.annotation)
 
 
-def _is_shape(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Shape)
+def _bare(kind: Any) -> Any:
+    """Return the type below `Annotated` and `| None`."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return _bare(next(one for one in get_args(kind) if one is not type(None)))
+    return kind

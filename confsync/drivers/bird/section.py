@@ -7,24 +7,32 @@ the file on disk and what runs both bear the id of what is wanted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from confsync.drivers.bird.bgp import SECTION, Bgp, Family, Peer, Session, tree_of
+from confsync.drivers.bird import capabilities, effective
+from confsync.drivers.bird.bgp import SECTION, Bgp, Channel, Peer, Session
 from confsync.drivers.bird.build import build
+from confsync.drivers.bird.doubts import doubtful
 from confsync.drivers.bird.impact import differences, objects
-from confsync.drivers.bird.render import protocols, render, render_id
-from confsync.drivers.bird.rules import broken, doubtful
+from confsync.drivers.bird.names import protocols
+from confsync.drivers.bird.policy import Family, Network, Policy
+from confsync.drivers.bird.render import render, render_id
+from confsync.drivers.bird.rules import broken
 from confsync.drivers.bird.schema import read
+from confsync.drivers.bird.tree import tree_of
 from confsync.model import limits
-from confsync.model.errors import Violations
+from confsync.model.errors import SchemaViolated, Violations
 from confsync.model.ids import DriverName, Json, ObjectId, SectionName, Tree, canonical, digest
 from confsync.model.plan import Difference, Impact, Step
 from confsync.model.section import Observed, Scope
 
 DRIVER: Final = DriverName("bird")
 DRIFT: Final = "what runs is not what was applied"
+_FEEDS: Final = re.compile(rf"{SECTION}\.(routes|sets|filters|foreign|tables|direct|announce)\b")
+ADOPTED: Final = "the same, by another hand"
 
 
 class BgpSection:
@@ -59,16 +67,49 @@ class BgpSection:
         return canonical(tree_of(value))
 
     def plan(self, want: Bgp, had: Bgp | None, seen: Observed) -> tuple[Step, ...]:
-        """Return the one step to what is wanted, or nothing if it stands already."""
+        """Return the one step to what is wanted, or nothing if it stands already.
+
+        Shape: on a host that was adopted and not written to yet, `had` is what was found there.
+        Raises: SchemaViolated for what this BIRD does not know.
+        """
         detail = seen.detail
+        if unknown := capabilities.unsupported(want, detail["version"] or ""):
+            raise SchemaViolated(unknown)
         if _stands(want, detail):
             return ()
-        drifted = had is not None and not _stands(had, detail)
+        drifted = had is not None and not detail["adopted"] and not _stands(had, detail)
         items = _differences(had, want, detail, drifted=drifted)
         changes = _Changes(had, want, objects(had), items, drifted)
-        held = frozenset(detail["held"]) & frozenset(protocols(want))
-        text = render(want, held)
-        return (_step(changes, detail, text, held),)
+        written = _Written.of(want, detail)
+        return (_step(changes, detail, written),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What would stand on disk: the text, and the names of protocols in it.
+
+    Shape: `names` are those that an adopted host goes on using; `held` are held by hand, `off` is
+    what the document itself disables.
+    """
+
+    text: str
+    names: Mapping[str, str]
+    protocols: tuple[str, ...]
+    held: frozenset[str]
+    off: frozenset[str]
+
+    @classmethod
+    def of(cls, want: Bgp, detail: Json) -> _Written:
+        names, whole = detail["names"], detail["whole"]
+        there = protocols(want, names, whole=whole)
+        off = frozenset(
+            names.get(own, own)
+            for peer, session in want.pairs
+            if peer.disabled is not None
+            for own in (peer.protocol(session),)
+        )
+        held = (frozenset(detail["held"]) & frozenset(there)) - off
+        return cls(render(want, held, names, whole=whole), names, there, held, off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +132,16 @@ class _Changes:
     @property
     def kernel(self) -> bool:
         """Tell whether the exchange with the kernel's table changes."""
-        return self.drifted or any(one.path.startswith(f"{SECTION}.kernel.") for one in self.items)
+        return self.drifted or any(
+            one.path.startswith((f"{SECTION}.kernels.", f"{SECTION}.pipes.")) for one in self.items
+        )
 
     @property
     def routes(self) -> bool:
         """Tell whether the routes that there are to pass on may change: others bring them."""
         return self.kernel or any(
-            one.hits or one.op == "+" or ".import." in one.path for one in self.items
+            one.hits or one.op == "+" or ".import" in one.path or _FEEDS.match(one.path)
+            for one in self.items
         )
 
 
@@ -106,7 +150,8 @@ def _stands(value: Bgp, detail: Json) -> bool:
 
     Why: a protocol that was disabled by hand is rendered so; that alone is no reason to plan.
     """
-    text = render(value, frozenset(detail["file_held"]))
+    names, whole = detail["names"], detail["whole"]
+    text = render(value, frozenset(detail["file_held"]), names, whole=whole)
     found = (detail["disk"], detail["running_render"])
     return found == (digest(text.encode()), render_id(text))
 
@@ -116,6 +161,8 @@ def _differences(
 ) -> tuple[Difference, ...]:
     """Return what people read; drift comes first, and may reset anything."""
     found = differences(had, want)
+    if detail["adopted"]:
+        return found or (Difference("~", SECTION, ADOPTED, "written", Impact.HITLESS),)
     unknown = had is None and detail["disk_render"] is not None
     if found and not drifted and not unknown:
         return found
@@ -123,7 +170,7 @@ def _differences(
     return (drift, *found)
 
 
-def _step(changes: _Changes, detail: Json, text: str, held: frozenset[str]) -> Step:
+def _step(changes: _Changes, detail: Json, written: _Written) -> Step:
     path, count = detail["config_file"], len(changes.items)
     touched = [peer for peer, session in changes.want.pairs if _is_touched(changes, peer, session)]
     verify_s, hold_s = _patience(changes, touched)
@@ -137,10 +184,10 @@ def _step(changes: _Changes, detail: Json, text: str, held: frozenset[str]) -> S
         args={
             **{key: detail[key] for key in ("config_file", "main_file", "socket", "binary")},
             "before": {key: detail[key] for key in ("disk", "main_disk", "running_render")},
-            "text": text,
-            "render": render_id(text),
-            "held": sorted(held),
-            "expect": _expect(changes, held),
+            "text": written.text,
+            "render": render_id(written.text),
+            "held": sorted(written.held),
+            "expect": _expect(changes, detail, written),
         },
         differences=changes.items,
         verify_s=detail["verify_s"] or verify_s,
@@ -169,32 +216,55 @@ def _patience(changes: _Changes, touched: list[Peer]) -> tuple[float, float]:
     return verify_s, max(detections)
 
 
-def _expect(changes: _Changes, held: frozenset[str]) -> Json:
-    """Return what the driver's probes look for after the step."""
-    want = changes.want
-    families = {session.family for _, session in want.pairs}
+def _expect(changes: _Changes, detail: Json, written: _Written) -> Json:
+    """Return what the driver's probes look for after the step.
+
+    Shape: `dynamic` are the beginnings of names that a range of neighbours brings; `strict` = the
+    routes must be the same ones, since nothing is wanted but another hand's file.
+    """
+    want, names = changes.want, written.names
+    fed = {family for _, session in want.pairs for family in session.carries}
+    ranges = [peer for peer, session in want.pairs if session.neighbor_range is not None]
     return {
-        "protocols": list(protocols(want)),
+        "protocols": list(written.protocols),
+        "whole": detail["whole"],
+        "dynamic": sorted({peer.dynamic_name for peer in ranges}),
+        "strict": bool(detail["adopted"]) and not differences(changes.had, want),
         "sessions": {
-            peer.protocol(session): _expected(changes, peer, session, held)
+            names.get(own, own): {
+                **_expected(changes, peer, session),
+                "required": peer.required
+                and session.neighbor is not None
+                and names.get(own, own) not in written.held | written.off,
+            }
             for peer, session in want.pairs
+            for own in (peer.protocol(session),)
         },
         "kernel": {
-            **{str(one): want.kernel.export and one in families for one in Family},
+            **{str(one): _reaches_kernel(want, one) and one in fed for one in Family},
             "changed": changes.kernel,
         },
     }
 
 
-def _expected(changes: _Changes, peer: Peer, session: Session, held: frozenset[str]) -> Json:
+def _reaches_kernel(value: Bgp, family: Family) -> bool:
+    """Tell whether routes of BIRD's own table go to the kernel's."""
+    return any(
+        one.table == family.master and effective.syncer_export(value, one) != effective.NONE
+        for one in value.syncers
+    )
+
+
+def _expected(changes: _Changes, peer: Peer, session: Session) -> dict[str, Json]:
+    main = session.family if session.family in session.carries else session.carries[0]
     return {
-        "family": str(session.family),
-        "neighbor": str(session.neighbor),
-        "required": peer.required and peer.protocol(session) not in held,
+        "peer": peer.name,
+        "family": str(main),
+        "neighbor": str(session.neighbor or session.neighbor_range),
         "touched": _is_touched(changes, peer, session),
         "imports": _may_import_anew(changes, peer, session),
         "exports": _may_export_anew(changes, peer, session),
-        "bfd": peer.bfd,
+        "bfd": peer.bfd != "off",
     }
 
 
@@ -206,8 +276,14 @@ def _is_touched(changes: _Changes, peer: Peer, session: Session) -> bool:
 
 
 def _may_import_anew(changes: _Changes, peer: Peer, session: Session) -> bool:
-    had = _session_before(changes.had, peer, session)
-    return changes.drifted or had is None or had.imports != session.imports
+    """Tell whether the plan changes what a session may bring."""
+    if changes.drifted or changes.had is None:
+        return True
+    before = _channels_before(changes.had, peer, session)
+    return before.keys() != set(session.carries) or any(
+        _imports(changes.had, *before[channel.family]) != _imports(changes.want, peer, channel)
+        for channel in session.channels
+    )
 
 
 def _may_export_anew(changes: _Changes, peer: Peer, session: Session) -> bool:
@@ -216,15 +292,49 @@ def _may_export_anew(changes: _Changes, peer: Peer, session: Session) -> bool:
     Why: a filter of the operator's own may pass on what other peers, the kernel or our networks
     gave, so with one every such change counts.
     """
-    had = _session_before(changes.had, peer, session)
-    if changes.drifted or had is None or changes.had is None or had.exports != session.exports:
+    if changes.drifted or changes.had is None:
         return True
-    if changes.had.announced(session.family) != changes.want.announced(session.family):
+    before = _channels_before(changes.had, peer, session)
+    if before.keys() != set(session.carries):
         return True
-    return session.exports is not None and changes.routes
+    for channel in session.channels:
+        old, new = (
+            _exports(changes.had, *before[channel.family]),
+            _exports(changes.want, peer, channel),
+        )
+        if old != new or (channel.exports is not None and changes.routes):
+            return True
+    return False
 
 
-def _session_before(had: Bgp | None, peer: Peer, session: Session) -> Session | None:
-    pairs = had.pairs if had else ()
+Judged = tuple[object, ...]
+"""All that decides which routes pass."""
+
+
+def _imports(value: Bgp, peer: Peer, channel: Channel) -> Judged:
+    limits_ = (channel.import_limit, channel.receive_limit, channel.preference)
+    return (effective.session_import(value, peer, channel), _words(value), *limits_)
+
+
+def _exports(value: Bgp, peer: Peer, channel: Channel) -> Judged:
+    policy: Policy = effective.session_export(value, peer, channel)
+    announced: tuple[Network, ...] = value.announced(channel.family)
+    return (policy, _words(value), announced, channel.export_limit)
+
+
+def _words(value: Bgp) -> Judged:
+    """Return what policies are made of by name."""
+    return (value.filters, value.sets, value.foreign)
+
+
+def _channels_before(
+    had: Bgp, peer: Peer, session: Session
+) -> Mapping[Family, tuple[Peer, Channel]]:
+    """Return the channels that a session had, by their family."""
     wanted = peer.session_id(session)
-    return next((old for owner, old in pairs if owner.session_id(old) == wanted), None)
+    return {
+        channel.family: (owner, channel)
+        for owner, old in had.pairs
+        if owner.session_id(old) == wanted
+        for channel in old.channels
+    }

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
 
-from confsync.drivers.bird.bgp import Bgp, peer_tree
+from confsync.drivers.bird.bgp import Bgp
 from confsync.drivers.bird.impact import PEER_IMPACT, SECTION_IMPACT, differences
+from confsync.drivers.bird.peer_shapes import PeerShape
 from confsync.drivers.bird.render import render
+from confsync.drivers.bird.schema import Document
 from confsync.model.ids import ObjectId
 from confsync.model.plan import Impact
 from tests.drivers.bird.golden_cases import BGP
@@ -35,42 +40,119 @@ BASE: dict[str, Any] = {
         }
     },
     "announce": {"one": "192.0.2.1/32"},
+    "tables": {"other4": "ipv4"},
 }
 BOTH = frozenset({"cs_p_ipv4", "cs_p_ipv6"})
 V4, V6, NOBODY = frozenset({"cs_p_ipv4"}), frozenset({"cs_p_ipv6"}), frozenset()
 
-# What is changed, to what, and whose session BIRD then restarts.
+INSIDE = {"asn": "internal"}
+STAYS = {"graceful_restart": True}
+STALE = {**STAYS, "llgr": True}
+RANGE = {"ipv4": None, "ipv4_range": "10.7.0.0/24", "dynamic_name": "near"}
+HELD = {"reason": "CHG-1", "until": "2030-01-01T00:00:00Z"}
+
+
+class Row(NamedTuple):
+    """What is changed, to what, whose session BIRD then restarts, and what else the peer says."""
+
+    field: str
+    after: Any
+    hit: frozenset[str]
+    also: Mapping[str, Any] = MappingProxyType({})
+
+
 ROWS = [
-    ("description", "x", NOBODY),
-    ("import.ipv4.default", "deny", NOBODY),
-    ("export.ipv6.default", "deny", NOBODY),
-    ("next_hop_self", True, NOBODY),
-    ("required", False, NOBODY),
-    ("bfd", True, NOBODY),
-    ("ipv4", "10.7.0.3", V4),
-    ("ipv6", "fd07::3", V6),
-    ("asn", 65503, BOTH),
-    ("source.ipv4", "10.7.0.1", V4),
-    ("source.ipv6", "fd07::1", V6),
-    ("multihop", True, BOTH),
-    ("passive", True, BOTH),
-    ("password_file", "SECRET", BOTH),
-    ("hold_s", 12, BOTH),
-    ("keepalive_s", 2, BOTH),
-    ("connect_delay_s", 2, BOTH),
-    ("connect_retry_s", 2, BOTH),
-    ("error_wait_min_s", 2, BOTH),
-    ("error_wait_max_s", 3, BOTH),
+    Row("description", "x", NOBODY),
+    Row("import.ipv4.default", "deny", NOBODY),
+    Row("export.ipv6.default", "deny", NOBODY),
+    Row("next_hop", "self", NOBODY),
+    Row("required", False, NOBODY),
+    Row("bfd", True, NOBODY),
+    Row("drain", HELD, NOBODY),
+    Row("disabled", HELD, BOTH),
+    Row("preference", 90, NOBODY),
+    Row("keep_filtered", True, NOBODY),
+    Row("import_limit", 100, NOBODY),
+    Row("receive_limit", 100, NOBODY),
+    Row("export_limit", 100, NOBODY),
+    Row("cost", 5, NOBODY),
+    Row("check_link", False, NOBODY),
+    Row("ipv4", "10.7.0.3", V4),
+    Row("ipv6", "fd07::3", V6),
+    Row("ipv4_range", "10.7.0.0/25", V4, RANGE),
+    Row("ipv6_range", "fd07::/65", V6, {"ipv6": None, "ipv6_range": "fd07::/64", **RANGE}),
+    Row("dynamic_name", "far", BOTH, RANGE),
+    Row("dynamic_name_digits", 3, BOTH, RANGE),
+    Row("interface.ipv4", "near0", V4),
+    Row("name.ipv4", "as_it_was", V4),
+    Row("families.ipv4", ["ipv4", "ipv6"], V4),
+    Row("asn", 65503, BOTH),
+    Row("local_as", 65500, BOTH),
+    Row("source.ipv4", "10.7.0.1", V4),
+    Row("source.ipv6", "fd07::1", V6),
+    Row("multihop", True, BOTH),
+    Row("passive", True, BOTH),
+    Row("password_file", "SECRET", BOTH),
+    Row("setkey", False, BOTH, {"password_file": "SECRET"}),
+    Row("hold_s", 12, BOTH),
+    Row("keepalive_s", 2, BOTH),
+    Row("connect_delay_s", 2, BOTH),
+    Row("connect_retry_s", 2, BOTH),
+    Row("error_wait_min_s", 2, BOTH),
+    Row("error_wait_max_s", 3, BOTH),
+    Row("error_forget_s", 200, BOTH),
+    Row("startup_hold_s", 200, BOTH),
+    Row("local_port", 1179, BOTH),
+    Row("port", 1179, BOTH),
+    Row("strict_bind", True, BOTH, {"source": {"ipv4": "10.7.0.1", "ipv6": "fd07::1"}}),
+    Row("ttl_security", True, BOTH),
+    Row("rr_client", True, BOTH, INSIDE),
+    Row("rr_cluster_id", "10.9.9.9", BOTH, {**INSIDE, "rr_client": True}),
+    Row("rs_client", True, BOTH),
+    Row("allow_local_as", 2, BOTH),
+    Row("enforce_first_as", True, BOTH),
+    Row("role", "peer", BOTH),
+    Row("graceful_restart", False, BOTH),
+    Row("graceful_restart_s", 60, BOTH, STAYS),
+    Row("llgr", True, BOTH, STAYS),
+    Row("llgr_stale_s", 60, BOTH, STALE),
+    Row("interpret_communities", False, BOTH),
+    Row("path_metric", False, BOTH),
+    Row("med_metric", True, BOTH),
+    Row("default_med", 5, BOTH),
+    Row("default_local_pref", 50, BOTH),
+    Row("extended_messages", True, BOTH),
+    Row("disable_after_error", True, BOTH),
+    Row("extended_next_hop.ipv4", True, V4),
+    Row("add_paths", "rx", BOTH),
+    Row("gateway.ipv4", "recursive", V4),
+    Row("table.ipv4", "other4", V4),
+    Row("igp_table.ipv4", "other4", V4, {"gateway": "recursive"}),
+    Row("import_table", True, BOTH),
 ]
 SECTION_ROWS = [
     ("router_id", "10.0.0.9", BOTH),
     ("local_as", 65504, BOTH),
     ("announce.two", "192.0.2.2/32", NOBODY),
+    ("routes.dark", {"prefix": "192.0.2.9/32", "dest": "blackhole"}, NOBODY),
+    ("sets.nets", ["192.0.2.0/24"], NOBODY),
+    ("filters.in.ipv4", {"default": "permit"}, NOBODY),
+    ("foreign", [{"path": "EMPTY", "kind": "filters", "writer": "puppet"}], NOBODY),
+    ("tables.more", "ipv6", NOBODY),
+    ("pipes.more", {"table": "master4", "peer_table": "other4", "export": "all"}, NOBODY),
+    ("direct", True, NOBODY),
+    ("drain", HELD, NOBODY),
+    ("daemon.device_scan_s", 3, NOBODY),
+    ("daemon.graceful_restart_wait_s", 100, NOBODY),
+    ("daemon.log", [{"target": "stderr"}], NOBODY),
+    ("daemon.device_name", "device1", BOTH),
     ("bfd.interval_ms", 400, NOBODY),
     ("bfd.multiplier", 5, NOBODY),
     ("kernel.learn", True, NOBODY),
+    ("kernel.metric", 77, NOBODY),
     ("kernel.export", False, NOBODY),
 ]
+RESTARTS_KERNEL = frozenset({"kernel.learn", "kernel.metric"})
 
 
 def parsed(tree) -> Bgp:
@@ -79,8 +161,15 @@ def parsed(tree) -> Bgp:
     return value
 
 
-def with_change(dotted: str, after) -> Bgp:
+def base(also: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     tree = deepcopy(BASE)
+    peer = {**tree["peers"]["p"], **also}
+    tree["peers"]["p"] = {key: value for key, value in peer.items() if value is not None}
+    return tree
+
+
+def with_change(dotted: str, after, also: Mapping[str, Any] = MappingProxyType({})) -> Bgp:
+    tree = base(also)
     inner = tree
     *parents, last = dotted.split(".")
     for part in parents:
@@ -89,19 +178,30 @@ def with_change(dotted: str, after) -> Bgp:
     return parsed(tree)
 
 
-def all_changes(secret: str) -> dict[str, tuple[Bgp, frozenset[str]]]:
-    """Return every row by its dotted path."""
-    peer = [(f"peers.p.{field}", after, hit) for field, after, hit in ROWS]
-    return {
-        dotted: (with_change(dotted, secret if after == "SECRET" else after), hit)
-        for dotted, after, hit in (*peer, *SECTION_ROWS)
-    }
+def all_changes(folder: str) -> dict[str, tuple[Bgp, Bgp, frozenset[str]]]:
+    """Return every row by its dotted path: from what, to what, and who is hit."""
+    files = {"SECRET": f"{folder}/secret.conf"}
+
+    def known(value: Any) -> Any:
+        if isinstance(value, list) and value and "path" in value[0]:
+            return [{**one, "path": f"{folder}/empty.conf"} for one in value]
+        return files.get(value, value) if isinstance(value, str) else value
+
+    changes = {}
+    for field, after, hit, also in ROWS:
+        dotted, more = f"peers.p.{field}", {key: known(part) for key, part in also.items()}
+        had, want = parsed(base(more)), with_change(dotted, known(after), more)
+        changes[dotted] = (had, want, hit)
+    for dotted, after, hit in SECTION_ROWS:
+        changes[dotted] = (parsed(BASE), with_change(dotted, known(after)), hit)
+    return changes
 
 
 def predicted(items) -> frozenset[str]:
     """Return the protocols of the sessions that the differences say are hit."""
     hits = {one for item in items for one in item.hits if one.kind == "session"}
-    return frozenset(f"cs_{one.name}_{one.group.removeprefix('bgp.')}" for one in hits)
+    families = (one.group.split(".")[1] for one in hits)
+    return frozenset(f"cs_p_{family}" for family in families)
 
 
 def since(bird: Bird) -> dict[str, str]:
@@ -136,43 +236,51 @@ def far_text(*, bfd: bool = False) -> str:
 
 
 def test_every_field_has_a_row():
-    fields = {field.split(".")[0] for field, _, _ in ROWS}
-    (peer,) = with_change("peers.p.source.ipv4", "10.7.0.1").peers
-    assert peer_tree(peer).keys() == fields - {"password_file"}
+    fields = {row.field.split(".")[0] for row in ROWS}
     assert PEER_IMPACT.keys() == fields
-    assert SECTION_IMPACT.keys() == {field.split(".")[0] for field, _, _ in SECTION_ROWS}
+    said = {field.alias or name for name, field in PeerShape.model_fields.items()}
+    assert said - {"group", "next_hop_self"} == fields
+    groups = {dotted.split(".")[0] for dotted, _, _ in SECTION_ROWS}
+    assert SECTION_IMPACT.keys() == groups - {"kernel"} | {"kernels"}
+    told = {field.alias or name for name, field in Document.model_fields.items()}
+    shared = {"peers", "peer_defaults", "groups", "import", "export", "kernel"}
+    assert told - shared == SECTION_IMPACT.keys() - {"kernel"}
 
 
 @pytest.mark.parametrize("dotted", all_changes("/secret"))
 def test_the_table_says_whom_a_change_hits(dotted):
-    want, hit = all_changes("/secret")[dotted]
-    items = differences(parsed(BASE), want)
-    assert f"bgp.{dotted}".startswith(items[0].path)
+    had, want, hit = all_changes("/secret")[dotted]
+    items = differences(had, want)
+    assert items
     assert hit == predicted(items)
-    if not dotted.startswith("kernel."):
+    if not dotted.startswith(("kernel.", "pipes.", "direct")):
         expected = Impact.SESSION_RESET if hit else Impact.HITLESS
         assert {expected} == {item.impact for item in items}
 
 
 @pytest.mark.root
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_bird_resets_the_sessions_that_the_table_names(pair, tmp_path):
     near, far = pair
-    secret = tmp_path / "secret.conf"
-    secret.write_text('password "x";\n')
-    changes = all_changes(str(secret))
-    measured = {}
-    for dotted, (want, _) in changes.items():
-        configure(near, parsed(BASE))
-        near.wait_established()
-        far.wait_established()
+    (tmp_path / "secret.conf").write_text('password "x";\n')
+    (tmp_path / "empty.conf").write_text("# nothing yet\n")
+    changes = all_changes(str(tmp_path))
+    measured, kernels = {}, set()
+    for dotted, (had, want, _) in changes.items():
+        configure(near, had)
+        if had == parsed(BASE):
+            near.wait_established()
+            far.wait_established()
+        time.sleep(0.1)  # a reset must be told from the wavering of BIRD's clock
         before = since(near)
         configure(near, want)
         after = since(near)
-        measured[dotted] = frozenset(name for name in BOTH if before[name] != after[name])
-        assert (dotted == "kernel.learn") == (before["cs_kernel4"] != after["cs_kernel4"]), dotted
+        measured[dotted] = frozenset(one for one in BOTH if before[one] != after.get(one))
+        if before["cs_kernel4"] != after["cs_kernel4"]:
+            kernels.add(dotted)
         assert before["cs_announce4"] == after["cs_announce4"]
-    assert {dotted: hit for dotted, (_, hit) in changes.items()} == measured
+    assert {dotted: hit for dotted, (_, _, hit) in changes.items()} == measured
+    assert RESTARTS_KERNEL == kernels
 
 
 @pytest.mark.root
