@@ -323,6 +323,11 @@ class Agent:
         self._metrics.requests(self._wired.source.requests)
         return self._metrics.render(accept)
 
+    async def explain(self, key: str, node: str) -> Json:
+        """Return why a value is so, by what the newest pass found."""
+        shown = self._showing
+        return await self._wired.explainer.explain(key, node, shown.found, shown.age_s)
+
     async def reload(self, actor: str, *, wait: bool) -> Json:
         """Read the settings again; `wait` = until a pass with them has ended."""
         self._reload()

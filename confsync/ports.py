@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from confsync.model.change import Change
 from confsync.model.ids import Digest, DriverName, Json, KeyPath, LayerPath, SectionName, TxnId
 from confsync.model.machine import State
 from confsync.model.plan import Plan, Step
@@ -141,6 +142,15 @@ class Source(Protocol):
 
     async def why_absent(self, key: KeyPath) -> Absence:
         """Ask about one key that is missing; never raises."""
+
+    async def changes(self) -> tuple[Change, ...]:
+        """Return the records of what was pushed, newest first; none where none can be read.
+
+        Raises: SourceError.
+        """
+
+    async def text(self, sha: Digest) -> bytes | None:
+        """Return a document as a push wrote it, None where it is not kept. Raises SourceError."""
 
     def way_home(self) -> Probe:
         """Return the probe that proves this host still reaches the source, on a new connection."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from confsync.drivers.bird.section import BgpSection
 from confsync.edge.consul import ConsulSource
 from confsync.edge.directory import DirectorySettings, DirectorySource
 from confsync.flow.adopt import Adopter
+from confsync.flow.explain import Explainer
 from confsync.flow.passed import Pass
 from confsync.flow.reconcile import Part, Reconciler, Rules
 from confsync.flow.recover import recover
@@ -26,14 +28,14 @@ from confsync.host.journal import SqliteJournal, now
 from confsync.host.logs import LogReporter
 from confsync.host.memory import FileMemory
 from confsync.host.state import HostLock, private_dir
-from confsync.model.errors import Held
-from confsync.model.ids import DriverName, Json, NodeId, RoleId, SectionName, SiteId
+from confsync.model.errors import Held, UnknownKey
+from confsync.model.ids import NAME, DriverName, Json, NodeId, RoleId, SectionName, SiteId
 from confsync.model.machine import State
 from confsync.model.policy import Budgets
 from confsync.model.section import AnySection
 from confsync.model.snapshot import QuietPeriod
 from confsync.ports import Driver, Reporter, Source
-from confsync.settings import Settings
+from confsync.settings import Settings, name_parts
 
 SECTIONS: Mapping[SectionName, AnySection] = {SectionName("bgp"): BgpSection()}
 
@@ -46,6 +48,7 @@ class Wired:
     parts: Mapping[SectionName, Part]
     reconciler: Reconciler
     room: Room
+    explainer: Explainer
 
     @property
     def adopter(self) -> Adopter:
@@ -91,6 +94,27 @@ def names_of(settings: Settings) -> Mapping[str, str]:
     return {name: value for name, value in names.items() if value}
 
 
+def names_of_node(node: str, sites: Iterable[str], settings: Settings) -> Mapping[str, str]:
+    """Return a node's place in the hierarchy, by its name; our own is in the settings."""
+    if node == settings.node:
+        return names_of(settings)
+    near = [site for site in sites if node.startswith(f"{site}-")]
+    site = max(near, key=len, default=settings.site)
+    role, variant = name_parts(node, site)
+    names = {"site": site, "node": node, "role": role, "variant": variant}
+    return {name: value for name, value in names.items() if value}
+
+
+def names_of_another(node: str, settings: Settings) -> Mapping[str, str]:
+    """Return what another node's name says: of our site, or of the one that is its first word.
+
+    Raises: UnknownKey.
+    """
+    if not NAME.fullmatch(node):
+        raise UnknownKey(f"{node!r} is no node's name: small letters, digits, . _ - are wanted")
+    return names_of_node(node, (settings.site, node.partition("-")[0]), settings)
+
+
 def wire(settings: Settings, room: Room) -> Wired:
     """Join everything; the room's drivers are chosen here."""
     parts, source = parts_of(settings), source_of(settings)
@@ -101,26 +125,29 @@ def wire(settings: Settings, room: Room) -> Wired:
     budgets = Budgets(
         guard.max_removed_peers, guard.max_removed_percent, guard.all_sessions_of_a_family
     )
-    names = names_of(settings)
+    facts = HostFacts(
+        SiteId(settings.site), RoleId(settings.role), NodeId(settings.node), settings.variant
+    )
+    rules = Rules(
+        settings.hierarchy,
+        names_of(settings),
+        budgets,
+        settings.pace.splay_s,
+        frozenset(map(DriverName, settings.drift.repair)),
+    )
     reconciler = Reconciler(
         parts,
         SECTIONS,
         source,
         FileMemory(settings.state_dir),
-        HostFacts(
-            SiteId(settings.site), RoleId(settings.role), NodeId(settings.node), settings.variant
-        ),
+        facts,
         own,
-        Rules(
-            settings.hierarchy,
-            names,
-            budgets,
-            settings.pace.splay_s,
-            frozenset(map(DriverName, settings.drift.repair)),
-        ),
+        rules,
         QuietPeriod(settings.source.quiet_min_s, settings.source.quiet_max_s),
     )
-    return Wired(source, parts, reconciler, own)
+    another = functools.partial(names_of_another, settings=settings)
+    explainer = Explainer(parts, SECTIONS, source, facts, rules, another)
+    return Wired(source, parts, reconciler, own, explainer)
 
 
 @contextlib.asynccontextmanager
@@ -145,6 +172,13 @@ async def preview(settings: Settings, tree: Path | None, allow: Collection[str] 
         return await wired.reconciler.preview(snapshot, allow)
 
 
+async def explain(settings: Settings, key: str, node: str) -> Json:
+    """Return why a value is so, without an agent: by a look at the source and at this host."""
+    async with opened(settings, LogReporter(lambda _: None)) as wired:
+        found = await _after_quiet(wired.reconciler.preview)
+        return await wired.explainer.explain(key, node, found, 0.0)
+
+
 async def apply_once(settings: Settings, allow: Collection[str]) -> Pass:
     """Do one whole pass without an agent. Raises AnotherAgent, Held when halted."""
     with HostLock(private_dir(settings.state_dir)):
@@ -163,8 +197,8 @@ async def adopt_once(settings: Settings, order: Json, by: str) -> Json:
             ended = await recover(wired.room)
             if ended is not None and ended.state is State.HALTED:
                 raise Held(f"this host is halted: {ended.reason}")
-            if not order["draft"]:
-                await _after_quiet(wired.reconciler.preview)
+            if not order["draft"]:  # a draft is of what runs, whatever is wanted
+                await _after_quiet(lambda: wired.reconciler.preview(allow=order["allow"]))
             return await wired.adopter.adopt(order, by, now())
 
 

@@ -58,7 +58,7 @@ class ToyAgent(Agent):
         w = self.world
         w.room = Room({DRIVER: w.box}, w.journal, w.reporter, self._beat, self._stopping)
         w.restart()
-        return Wired(w.source, w.parts, w.reconciler, w.room)
+        return Wired(w.source, w.parts, w.reconciler, w.room, w.explainer)
 
     @property
     def state(self) -> AgentState:
@@ -122,6 +122,22 @@ async def test_it_is_ready_at_once_where_the_host_is_what_is_wanted(
         assert p.world.source.closed
         assert p.world.box.closed
         assert 1 == len(agent.manager.times("STOPPING"))
+
+
+@virtual
+async def test_a_value_is_explained_with_the_age_of_the_look_at_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with place(tmp_path, monkeypatch) as p:
+        p.world.push(1, a="1")
+        async with p.serving() as agent:
+            await agent.until(AgentState.IN_SYNC)
+            young = (await agent.explain("toy.a", ""))["live"]
+            assert ("1", "") == (young["value"], young["problem"])
+            await agent.pause("ann", "INC-1")  # shows the newest pass once more: no look
+            await asyncio.sleep(limits.RETRY_S / 2)
+            old = (await agent.explain("toy.a", ""))["live"]
+            assert young["age_s"] <= old["age_s"] <= limits.RETRY_S
 
 
 @virtual

@@ -39,7 +39,7 @@ def our_files() -> list[Path]:
     found = []
     for folder, inner, names in os.walk(ROOT):
         inner[:] = [name for name in inner if name not in NOT_OURS]
-        found += [Path(folder, name) for name in names]
+        found += [Path(folder, name) for name in names if name not in NOT_OURS]
     return found
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from confsync import __version__
-from confsync.cli import adopt, agent, plan, publish, status
+from confsync.cli import adopt, agent, explain, plan, publish, status
 from confsync.cli.output import EXIT_CODES, Exit, common
 from confsync.model.errors import ConfsyncError
 
@@ -33,6 +33,7 @@ def cli() -> None:
 cli.add_command(status.status)
 cli.add_command(plan.plan)
 cli.add_command(plan.apply)
+cli.add_command(explain.explain)
 cli.add_command(adopt.adopt)
 cli.add_command(publish.validate)
 cli.add_command(publish.push)

@@ -20,8 +20,8 @@ from confsync.model.errors import InvalidConfig, Violation, Violations
 from confsync.model.ids import LayerPath, canonical
 from confsync.model.layers import layer_paths, merge
 from confsync.model.snapshot import Snapshot
-from confsync.settings import Settings, name_parts
-from confsync.wiring import SECTIONS
+from confsync.settings import Settings
+from confsync.wiring import SECTIONS, names_of_node
 
 FACT: Final = "fact."
 
@@ -110,7 +110,7 @@ def _check_nodes(checked: Checked, settings: Settings) -> Checked:
     warnings: dict[str, None] = {}
     needs = {}
     for node in sorted(nodes):
-        facts = AssumedFacts(_names(node, sites, settings))
+        facts = AssumedFacts(names_of_node(node, sites, settings))
         try:
             merged = merge(_view(checked.snapshot, settings, facts), settings.hierarchy, facts)
             warnings.update(dict.fromkeys(merged.warnings))
@@ -154,15 +154,3 @@ def _named(word: str, layers: Iterable[str], hierarchy: Sequence[str]) -> Iterat
         )  # fmt: skip
         if f"{{{word}}}" in level:
             yield from (m[word] for layer in layers if (m := re.fullmatch(pattern, layer)))
-
-
-def _names(node: str, sites: Iterable[str], settings: Settings) -> Mapping[str, str]:
-    """Return a node's place in the hierarchy, by its name; our own is in the settings."""
-    if node == settings.node:
-        site, role, variant = settings.site, settings.role, settings.variant
-    else:
-        near = [site for site in sites if node.startswith(f"{site}-")]
-        site = max(near, key=len, default=settings.site)
-        role, variant = name_parts(node, site)
-    names = {"site": site, "node": node, "role": role, "variant": variant}
-    return {name: value for name, value in names.items() if value}

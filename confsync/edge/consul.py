@@ -17,8 +17,9 @@ from confsync.edge.endpoint import Endpoint, Token, token_path
 from confsync.edge.transport import Client, Entry
 from confsync.edge.wayhome import WayHome
 from confsync.model import limits
+from confsync.model.change import CHANGES, Change, parse_change
 from confsync.model.errors import BadSettings, Denied, InvalidConfig, SourceError, Violation
-from confsync.model.ids import KEY, KeyPath, LayerPath
+from confsync.model.ids import KEY, Digest, KeyPath, LayerPath, digest
 from confsync.model.snapshot import (
     HEAD,
     Absence,
@@ -106,6 +107,18 @@ class ConsulSource:
         except (SourceError, ConsulException):
             return Absence.UNKNOWN
         return Absence.GONE if record is None else Absence.UNKNOWN
+
+    async def changes(self) -> tuple[Change, ...]:
+        """Return the records of what was pushed, newest first."""
+        found = await self.client.read([f"{self._prefix}{CHANGES}"])
+        records = (parse_change(entry.value, key) for key, entry in found.items())
+        return tuple(sorted(records, key=lambda one: one.head.change, reverse=True))
+
+    async def text(self, sha: Digest) -> bytes | None:
+        """Return a document as a push wrote it, None where it is not kept."""
+        key = f"{self._prefix}blobs/{sha}"
+        found = (await self.client.read([key])).get(key)
+        return found.value if found and digest(found.value) == sha else None
 
     def way_home(self) -> WayHome:
         """Return the probe that reads `head` over a new connection."""

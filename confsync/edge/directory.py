@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from confsync.model import limits
+from confsync.model.change import Change
 from confsync.model.errors import (
     BadSettings,
     Denied,
@@ -26,7 +27,7 @@ from confsync.model.errors import (
     Unreachable,
     Violation,
 )
-from confsync.model.ids import KEY, KeyPath, LayerPath
+from confsync.model.ids import KEY, Digest, KeyPath, LayerPath
 from confsync.model.snapshot import HEAD, Absence, Head, Layer, Snapshot, parse_head
 from confsync.ports import Judgement, Sample, Verdict
 
@@ -103,6 +104,15 @@ class DirectorySource:
         except OSError:
             return Absence.UNKNOWN
         return Absence.GONE
+
+    async def changes(self) -> tuple[Change, ...]:
+        """Return nothing: a folder keeps no records, its history is with who keeps the folder."""
+        return ()
+
+    async def text(self, sha: Digest) -> bytes | None:
+        """Return nothing: a folder keeps no earlier documents."""
+        del sha
+        return None
 
     def way_home(self) -> AlwaysHome:
         """Return a probe that is always satisfied: a folder is on this host."""

@@ -34,6 +34,7 @@ from confsync.model.errors import (
     NotOwned,
     PlanRefused,
     SourceError,
+    UnknownKey,
 )
 from confsync.model.ids import Json
 from confsync.model.status import Health, Status
@@ -48,6 +49,7 @@ PROBLEMS: Final[tuple[tuple[type[ConfsyncError], HTTPStatus], ...]] = (
     (NotOwned, HTTPStatus.CONFLICT),
     (HostBusy, HTTPStatus.CONFLICT),
     (InvalidConfig, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (UnknownKey, HTTPStatus.NOT_FOUND),
     (BadSettings, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SourceError, HTTPStatus.SERVICE_UNAVAILABLE),
     (ConfsyncError, HTTPStatus.INTERNAL_SERVER_ERROR),
@@ -100,6 +102,9 @@ class Port(Protocol):
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type."""
 
+    async def explain(self, key: str, node: str) -> Json:
+        """Return why a value is so, here or on another host (`node` not empty)."""
+
     async def reload(self, actor: str, *, wait: bool) -> Json:
         """Read the settings and the source again; `wait` = until the pass has ended."""
 
@@ -136,6 +141,7 @@ class Surface:
         app.router.add_get("/health", self.health)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/api/v1/node", self.node)
+        app.router.add_get("/api/v1/explain", self.explain)
         app.router.add_post("/v1/reload", self.reload)
         app.router.add_post("/v1/pause", self.pause)
         app.router.add_post("/v1/resume", self.resume)
@@ -181,6 +187,13 @@ class Surface:
         if any(etag.value in {tag, "*"} for etag in known):
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         return web.json_response(status.as_json(), headers=headers)
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """Say why a value is so: ``?key=``, and ``&node=`` for another host's."""
+        key = request.query.get("key", "").strip()
+        if not key:
+            raise web.HTTPBadRequest(text="key: the place of a value is wanted, as bgp.local_as")
+        return _done(await self._port.explain(key, request.query.get("node", "")))
 
     async def reload(self, request: web.Request) -> web.Response:
         """Read settings and source again."""

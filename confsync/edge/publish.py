@@ -17,6 +17,7 @@ from typing import Any
 from confsync.edge.consul import bad_keys, is_folder
 from confsync.edge.transport import Client, Entry
 from confsync.model import limits
+from confsync.model.change import CHANGES
 from confsync.model.document import parse
 from confsync.model.errors import Conflict, InvalidConfig, Oversized, Torn, Violation
 from confsync.model.ids import KEY, Digest, Json, LayerPath, canonical, digest
@@ -131,7 +132,7 @@ async def publish(client: Client, prefix: str, documents: Tree, record: Record) 
         *_manifests(state, documents, result.change),
     ]
     if result.change > limits.CHANGES_KEPT:
-        ops.append({"Verb": "delete", "Key": f"changes/{result.change - limits.CHANGES_KEPT}"})
+        ops.append({"Verb": "delete", "Key": f"{CHANGES}{result.change - limits.CHANGES_KEPT}"})
     await _write(client, f"{prefix}/", head, state.head_index, ops)
     return result
 
@@ -165,7 +166,7 @@ async def _promised(client: Client, prefix: str, head: Head | None) -> dict[str,
     """Return what a push that never ended was about to write."""
     if head is None or head.phase is Phase.COMPLETE:
         return {}
-    key = f"{prefix}changes/{head.change}"
+    key = f"{prefix}{CHANGES}{head.change}"
     record = (await client.read([key])).get(key)
     try:
         documents = json.loads(record.value)["documents"] if record else {}
@@ -242,7 +243,7 @@ def _history(
         for key in paths
     }
     record = {**head.as_json(), "documents": documents}
-    return _set(f"changes/{head.change}", canonical(record))
+    return _set(f"{CHANGES}{head.change}", canonical(record))
 
 
 def _documents(

@@ -37,7 +37,7 @@ from confsync.model.ids import DriverName, Json, ObjectId, SectionName
 from confsync.model.layers import layer_paths, merge
 from confsync.model.machine import State
 from confsync.model.plan import Impact, Plan
-from confsync.model.section import AnySection, Ownership
+from confsync.model.section import AnySection, Observed, Ownership
 from confsync.model.snapshot import QuietPeriod, Snapshot
 from confsync.ports import Applied, Driver, FactSource, Memory, Source
 
@@ -110,7 +110,7 @@ class Reconciler:
         `given` takes the place of the source's answer, and is believed.
         """
         if given is not None:
-            return await self._propose(self._desire(Pass(snapshot=given)), allow)
+            return await self._propose(await self._desire(Pass(snapshot=given)), allow)
         return await self._weigh(await self._believe(allow), allow)
 
     async def pulse(self) -> tuple[str, ...]:
@@ -166,10 +166,10 @@ class Reconciler:
         """Turn what is believed into a plan, with all that stands against it."""
         if found.snapshot is None:
             return found
-        found = self._desire(found)
+        found = await self._desire(found)
         if found.violations and found.desired is None and self.known_good:
             # The host is still looked at, by what was believed before.
-            kept = self._desire(replace(found, snapshot=self.known_good))
+            kept = await self._desire(replace(found, snapshot=self.known_good))
             found = kept if kept.desired else found
         return await self._propose(found, allow)
 
@@ -217,11 +217,11 @@ class Reconciler:
             return replace(found, refusals=(*moved, *found.refusals))
         return found
 
-    def _desire(self, found: Pass) -> Pass:
+    async def _desire(self, found: Pass) -> Pass:
         """Add what the snapshot wants, or why that cannot be told."""
         assert found.snapshot is not None
         try:
-            desired = self._think(found.snapshot)
+            desired = await asyncio.to_thread(self._think, found.snapshot)
         except InvalidConfig as fault:
             return replace(found, violations=(*found.violations, *fault.violations))
         except ConfsyncError as fault:
@@ -230,7 +230,10 @@ class Reconciler:
         return replace(found, desired=desired, carried=carried)
 
     def _think(self, snapshot: Snapshot) -> Desired:
-        """Merge the layers and parse the sections. Raises InvalidConfig."""
+        """Merge the layers and parse the sections, in a thread: hundreds of peers take a while.
+
+        Raises: InvalidConfig.
+        """
         facts = {**self._rules.names, **self._facts.facts()}
         merged = merge(snapshot, self._rules.patterns, facts)
         return build(self._sections, merged)
@@ -253,7 +256,21 @@ class Reconciler:
             look = seen[part.driver.name]
             if name in desired.values and look.ownership is Ownership.ABSENT:
                 return replace(found, failure=HostBusy(look.problem))
-        had = {**taken, **self._had(applied)}
+        had = {**taken, **await asyncio.to_thread(self._had, applied)}
+        plan = await asyncio.to_thread(self._plan, desired, had, seen)
+        observing = tuple(n for n, o in seen.items() if o.ownership is Ownership.FOREIGN)
+        found = replace(found, plan=plan, observing=observing)
+        self._peace.saw(seen, found.mends, asyncio.get_running_loop().time())
+        stopped = self._refusals(found, plan, desired, had, {*allow, *found.allowed})
+        return replace(found, refusals=(*found.refusals, *stopped))
+
+    def _plan(
+        self,
+        desired: Desired,
+        had: Mapping[SectionName, object],
+        seen: Mapping[DriverName, Observed],
+    ) -> Plan:
+        """Ask every section for its steps, in a thread as well."""
         steps = tuple(
             step
             for name, part in self._parts.items()
@@ -262,12 +279,7 @@ class Reconciler:
                 desired.values[name], had.get(name), seen[part.driver.name]
             )
         )
-        plan = Plan(desired.revision, steps)
-        observing = tuple(n for n, o in seen.items() if o.ownership is Ownership.FOREIGN)
-        found = replace(found, plan=plan, observing=observing)
-        self._peace.saw(seen, found.mends, asyncio.get_running_loop().time())
-        stopped = self._refusals(found, plan, desired, had, {*allow, *found.allowed})
-        return replace(found, refusals=(*found.refusals, *stopped))
+        return Plan(desired.revision, steps)
 
     def _refusals(
         self,
@@ -351,11 +363,7 @@ class Reconciler:
         desired, snapshot = found.desired, found.snapshot
         assert desired is not None
         assert snapshot is not None
-        texts = {
-            name: self._sections[name].canonical(value).decode()
-            for name, value in desired.values.items()
-            if name in found.carried
-        }
+        texts = {name: text for name, text in desired.texts.items() if name in found.carried}
         change = snapshot.head.change if snapshot.head else 0
         return Applied(desired.revision, change, texts, desired.tree)
 

@@ -85,7 +85,7 @@ def status_of(scene: Scene, found: Pass) -> Status:
         held=tuple(
             name for o in found.observed.values() for name in (o.detail or {}).get("held", ())
         ),
-        warnings=_warnings(found),
+        warnings=_warnings(scene, found),
         last_transaction=_last(scene.last),
     )
 
@@ -184,9 +184,11 @@ def _driver(seen: Observed, found: Pass) -> DriverStatus:
     )
 
 
-def _warnings(found: Pass) -> tuple[str, ...]:
-    own = found.desired.warnings if found.desired else ()
-    return (*own, *(found.plan.warnings if found.plan else ()), *found.warnings)
+def _warnings(scene: Scene, found: Pass) -> tuple[str, ...]:
+    wanted = found.desired
+    late = (one.note for one in wanted.deadlines if one.at <= scene.at) if wanted else ()
+    own = wanted.warnings if wanted else ()
+    return (*own, *late, *(found.plan.warnings if found.plan else ()), *found.warnings)
 
 
 def _conditions(

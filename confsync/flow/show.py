@@ -27,6 +27,7 @@ class Showing:
         self._wall = wall
         self._began_s = asyncio.get_running_loop().time()
         self._answered: tuple[float | None, str] = (None, "")
+        self._looked_s: float | None = None
         self._last: LastTxn | None = None
         self._paused = ""
         self._status: Status | None = None
@@ -46,6 +47,8 @@ class Showing:
 
     async def conclude(self, found: Pass) -> None:
         """Make the newest pass the truth that everybody is shown."""
+        if found is not self.found:
+            self._looked_s = asyncio.get_running_loop().time()
         self.found = found
         if found.reading is not None and found.fault is None:
             self.heard()
@@ -81,6 +84,12 @@ class Showing:
         if not applying or shown.state is AgentState.STARTING:
             return shown
         return replace(shown, state=AgentState.APPLYING, reason="a transaction is open", next="")
+
+    @property
+    def age_s(self) -> float | None:
+        """Return how old the newest look at the host is, None = there was none."""
+        seen = self._looked_s
+        return None if seen is None else asyncio.get_running_loop().time() - seen
 
     def line(self) -> str:
         """Return the status in one line."""

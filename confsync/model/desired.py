@@ -13,21 +13,23 @@ from typing import Any
 from confsync.model.errors import SchemaViolated, Violation, nearest
 from confsync.model.ids import Digest, SectionName, Tree, canonical, digest
 from confsync.model.layers import Merged
-from confsync.model.section import Section
+from confsync.model.section import Deadline, Section
 
 
 @dataclass(frozen=True, slots=True)
 class Desired:
     """What a node shall run.
 
-    Shape: `values` has the sections that some document mentions; `revision` is the digest of
-    them, facts included; `tree` is the merged tree before defaults.
+    Shape: `values` has the sections that some document mentions, `texts` their canonical texts;
+    `revision` is the digest of them, facts included; `tree` is the merged tree before defaults.
     """
 
     values: Mapping[SectionName, object]
+    texts: Mapping[SectionName, str]
     revision: Digest
     tree: Tree
     warnings: tuple[str, ...] = ()
+    deadlines: tuple[Deadline, ...] = ()
 
 
 def build(sections: Mapping[SectionName, Section[Any]], merged: Merged) -> Desired:
@@ -52,12 +54,12 @@ def build(sections: Mapping[SectionName, Section[Any]], merged: Merged) -> Desir
     if faults:
         raise SchemaViolated(tuple(map(merged.blame, faults)))
     noted = (note for name, value in values.items() for note in sections[name].warnings(value))
-    return Desired(values, revision(sections, values), merged.tree, (*merged.warnings, *noted))
-
-
-def revision(
-    sections: Mapping[SectionName, Section[Any]], values: Mapping[SectionName, object]
-) -> Digest:
-    """Return the digest that identifies these values."""
-    texts = {name: digest(sections[name].canonical(value)) for name, value in values.items()}
-    return digest(canonical(texts))
+    texts = {name: sections[name].canonical(value) for name, value in values.items()}
+    return Desired(
+        values,
+        {name: text.decode() for name, text in texts.items()},
+        digest(canonical({name: digest(text) for name, text in texts.items()})),
+        merged.tree,
+        (*merged.warnings, *noted),
+        tuple(one for name, value in values.items() for one in sections[name].deadlines(value)),
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -71,10 +71,19 @@ def locate(raw: bytes, path: Path) -> tuple[int, int]:
 
     Shape: a block of lines is found at its key; (0, 0) if the text cannot be read so far.
     """
+    return position(places(raw), path)
+
+
+def places(raw: bytes) -> Mapping[Path, tuple[int, int]]:
+    """Return line and column of every part of a document, for who asks about many."""
     text, _ = _text(raw[:DOCUMENT_BYTES])
     if text.startswith("{"):
         text = _without_pairs(text)
-    places = yaml12.read(text).places
+    return yaml12.read(text).places
+
+
+def position(places: Mapping[Path, tuple[int, int]], path: Path) -> tuple[int, int]:
+    """Return where the value at a path is, or its nearest ancestor."""
     known = (places[path[:end]] for end in range(len(path), -1, -1) if path[:end] in places)
     return next(known, (0, 0))
 

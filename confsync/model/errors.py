@@ -130,6 +130,12 @@ class NeedsFact(InvalidConfig):
     """A value names a fact that this node does not have."""
 
 
+class UnknownKey(ConfsyncError):
+    """Somebody asked about a value or a node that there cannot be."""
+
+    exit_code = 65
+
+
 class PlanRefused(ConfsyncError):
     """A guard stopped the plan; `rule` and `place` name the allowance that would let it pass."""
 

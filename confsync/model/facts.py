@@ -25,6 +25,15 @@ def substitute(tree: Tree, known: Mapping[str, str]) -> tuple[Tree, Violations]:
     return (tree if faults else _put(tree, known)), faults
 
 
+def lacking(value: Json, known: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names in braces that the node has no value for, each once."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return tuple(dict.fromkeys(name for part in parts for name in lacking(part, known)))
+    names = (found[1] or "" for found in _BRACES.finditer(value)) if isinstance(value, str) else ()
+    return tuple(dict.fromkeys(name for name in names if not known.get(name)))
+
+
 def _put(value: Json, known: Mapping[str, str]) -> Json:
     if isinstance(value, dict):
         return {name: _put(inner, known) for name, inner in value.items()}

@@ -116,6 +116,31 @@ class Merged:
         return _at(violation, self.texts[origin.key], origin.path)
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What each layer says, weakest first, before one is laid over the other.
+
+    Shape: `faults` are of the documents that are left out, since they cannot be read.
+    """
+
+    trees: tuple[tuple[LayerPath, Node], ...]
+    texts: Mapping[KeyPath, Text]
+    faults: Violations
+
+
+def stack(snapshot: Snapshot) -> Stack:
+    """Return the layers of a snapshot, each as one tree."""
+    texts: dict[KeyPath, Text] = {}
+    faults: list[Violation] = []
+    trees = []
+    for layer in snapshot.layers:
+        texts.update(_texts(snapshot, layer))
+        whole, found = _whole(layer, texts)
+        faults.extend(found)
+        trees.append((layer.path, whole))
+    return Stack(tuple(trees), texts, tuple(faults))
+
+
 def merge(snapshot: Snapshot, hierarchy: Sequence[str], known: Mapping[str, str]) -> Merged:
     """Return the one tree of all layers, weakest first, with the node's facts put in.
 
@@ -123,21 +148,17 @@ def merge(snapshot: Snapshot, hierarchy: Sequence[str], known: Mapping[str, str]
     Raises: Unparsable, SchemaViolated or NeedsFact, with all faults of all documents.
     """
     patterns = {level.path: level.pattern for level in levels(hierarchy, known)}
-    texts: dict[KeyPath, Text] = {}
-    faults: list[Violation] = []
+    said = stack(snapshot)
     replaced: list[tuple[Path, Node, Node]] = []
     pile: Node = nodes.EMPTY
-    for layer in snapshot.layers:
-        texts.update(_texts(snapshot, layer))
-        whole, found = _whole(layer, texts)
-        faults.extend(found)
+    for _, whole in said.trees:
         replaced.extend(nodes.met(pile, whole))
         pile = nodes.overlay(pile, whole)
     assert isinstance(pile, Branch)
     warnings = (*_clashes(replaced), *_hidings(replaced, patterns))
-    merged = Merged(nodes.bare(pile), _provenance(pile), texts, warnings)
+    merged = Merged(nodes.bare(pile), _provenance(pile), said.texts, warnings)
     tree, lacking = facts.substitute(merged.tree, known)
-    if violations := (*faults, *map(merged.blame, lacking)):
+    if violations := (*said.faults, *map(merged.blame, lacking)):
         raise _refusal(violations)
     return replace(merged, tree=tree)
 

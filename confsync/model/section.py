@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from confsync.model.errors import Violations
-from confsync.model.ids import Json, ObjectId, SectionName, Tree
+from confsync.model.ids import Json, ObjectId, Path, SectionName, Tree
 from confsync.model.plan import Step
 
 V = TypeVar("V")
@@ -50,6 +50,31 @@ class Observed:
     hand: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """What becomes a warning at a moment, since a value does not know what time it is.
+
+    Shape: `at` is RFC 3339, in UTC and without saying so: such texts sort as their moments do.
+    """
+
+    at: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What may stand at one place of a section.
+
+    Shape: `kind` in words; `default` None = it has none, or one that depends; `impact` is what a
+    change of it does (empty = it depends); `keys` are those of a map whose keys are known.
+    """
+
+    kind: str
+    default: Json = None
+    impact: str = ""
+    keys: tuple[str, ...] = ()
+
+
 class Section(Protocol[V]):
     """A part of the desired state: its shape, its rules, and the plan towards it. Pure."""
 
@@ -65,11 +90,23 @@ class Section(Protocol[V]):
     def warnings(self, value: V) -> tuple[str, ...]:
         """Return what is allowed but deserves a second look."""
 
+    def deadlines(self, value: V) -> tuple[Deadline, ...]:
+        """Return what was meant to end some day."""
+
     def inventory(self, value: V) -> frozenset[ObjectId]:
         """Return the objects that this value keeps on the host."""
 
     def canonical(self, value: V) -> bytes:
         """Return the value's one JSON text, which `parse` reads back."""
+
+    def describe(self, path: Path) -> Place | None:
+        """Return what may stand at a place below the section, None = it knows no such key."""
+
+    def fallbacks(self, tree: Tree, path: Path) -> tuple[Path, ...]:
+        """Return the places whose values hold where a document is silent, the nearest first.
+
+        Shape: `tree` is the section before defaults; paths are below the section.
+        """
 
     def plan(self, want: V, had: V | None, seen: Observed) -> tuple[Step, ...]:
         """Return the ordered steps from what is seen to what is wanted; none if equal."""

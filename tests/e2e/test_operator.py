@@ -107,3 +107,23 @@ def test_apply_once_does_the_whole_job_without_an_agent(lab: Lab) -> None:
     assert "No changes." in site.run("apply", "--once").stdout
     site.agent.start()
     assert site.run("apply", "--once").returncode == 75, "an agent holds the host"
+
+
+def test_a_check_of_the_operators_own_that_stops_passing_undoes_the_change(lab: Lab) -> None:
+    check = lab.folder / "check"
+    settings = {"verify": {"commands": [f"{check} dns"]}}
+    site = Site(lab, consul=False, settings=settings)
+    check.write_text(
+        f"#!/bin/sh\ngrep -q '198.51.100.0' {site.near.config}.confsync-candidate 2>/dev/null || "
+        'exit 0\necho "$1 is dead"\nexit 2\n'
+    )
+    check.chmod(0o755)
+    site.start()
+    render, since = site.render(), site.since()
+    site.write(site.document(announce={"two": "198.51.100.0/24"}))
+    status = site.wait_state("rolled-back", timeout_s=60)
+    assert f"{check} dns: exit code 2: dns is dead" in status["reason"]
+    assert (render, since) == (site.render(), site.since())
+    site.write(site.document(announce={"two": "203.0.113.0/24"}))
+    site.wait_state("in-sync")
+    assert render != site.render()

@@ -52,6 +52,9 @@ class FakeAgent:
     def metrics(self, accept: str) -> tuple[bytes, str]:
         return b"# metrics\n", "text/plain; version=0.0.4"
 
+    async def explain(self, key: str, node: str) -> Any:
+        return self._called("explain", key, node)
+
     async def reload(self, actor: str, *, wait: bool) -> Any:
         return self._called("reload", actor, wait)
 

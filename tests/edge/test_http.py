@@ -22,6 +22,7 @@ from confsync.model.errors import (
     PlanRefused,
     RollbackFailed,
     SchemaViolated,
+    UnknownKey,
     Unreachable,
     Violation,
 )
@@ -143,6 +144,35 @@ async def test_head_is_get_without_a_body(door, path):
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 async def test_probes_and_metrics_are_not_stored(door, path):
     assert "no-store" == (await send(door, "GET", path)).headers["cache-control"]
+
+
+async def test_a_value_is_explained_through_both_doors(agent, door):
+    answer = await send(door, "GET", "/api/v1/explain?key=bgp.peers.rr1.asn&node=osl-compute-11")
+    assert (200, {"done": "explain"}) == (answer.status, answer.json)
+    assert "no-store" == answer.headers["cache-control"]
+    await send(door, "GET", "/api/v1/explain?key=bgp.rules%5B0%5D")
+    assert [
+        ("explain", "bgp.peers.rr1.asn", "osl-compute-11"),
+        ("explain", "bgp.rules[0]", ""),
+    ] == agent.calls
+
+
+@pytest.mark.parametrize("query", ["", "?key=", "?key=%20", "?node=n1"])
+async def test_an_explanation_of_nothing_is_a_bad_request(agent, door, query):
+    answer = await send(door, "GET", f"/api/v1/explain{query}")
+    assert (400, []) == (answer.status, agent.calls)
+    assert answer.json["detail"].startswith("key: ")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code", "exit_code"),
+    [(UnknownKey("ans is not in bgp.peers.rr1"), 404, 65), (Unreachable("no leader"), 503, 69)],
+)
+async def test_what_cannot_be_explained_says_why(agent, door, refusal, code, exit_code):
+    agent.refusal = refusal
+    answer = await send(door, "GET", "/api/v1/explain?key=bgp")
+    assert (code, str(refusal)) == (answer.status, answer.json["detail"])
+    assert exit_code == answer.json["exit"]
 
 
 async def test_node_is_the_status_record(agent, door):

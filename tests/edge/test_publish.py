@@ -14,7 +14,7 @@ from confsync.edge.publish import Published, Record, publish
 from confsync.edge.transport import Client
 from confsync.model import limits
 from confsync.model.errors import Conflict, InvalidConfig, Oversized, Unreachable
-from confsync.model.ids import LayerPath, digest
+from confsync.model.ids import KeyPath, LayerPath, digest
 from confsync.model.snapshot import Phase, Standing, judge
 
 if TYPE_CHECKING:
@@ -311,3 +311,24 @@ async def test_a_lost_head_does_not_restart_the_numbers(
     consul_server.kv.delete(f"{PREFIX}/head")
     assert 4 == (await publish(client, PREFIX, small(9), RECORD)).change
     assert Phase.COMPLETE == stored(consul_server, "head")["phase"]
+
+
+async def test_the_records_of_pushes_are_read_newest_first_with_their_texts(
+    consul_server: ConsulServer, client: Client
+) -> None:
+    await publish(client, PREFIX, small(), RECORD)
+    await publish(client, PREFIX, small(2), LATER)
+    source = ConsulSource(ConsulSettings(address=consul_server.url), PREFIX)
+    try:
+        newest, first = await source.changes()
+        assert [(2, "bob"), (1, "ann")] == [(c.head.change, c.head.by) for c in (newest, first)]
+        before, after = newest.documents[KeyPath("desired/common/bgp")]
+        assert (None, before) == first.documents[KeyPath("desired/common/bgp")]
+        assert before is not None
+        assert after is not None
+        assert [b'{"v":1}', b'{"v":2}'] == [await source.text(before), await source.text(after)]
+        assert await source.text(digest(b"never")) is None
+        consul_server.kv.put(f"{PREFIX}/blobs/{before}", "another text")
+        assert await source.text(before) is None, "a text is what its digest says, or nothing"
+    finally:
+        await source.close()

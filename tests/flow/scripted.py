@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from confsync.model.change import Change
 from confsync.model.errors import SourceError, Unreachable
-from confsync.model.ids import KeyPath, LayerPath, digest
+from confsync.model.ids import Digest, KeyPath, LayerPath, digest
 from confsync.model.snapshot import (
     Absence,
     Head,
@@ -39,6 +40,8 @@ class ScriptedSource:
         self.asked: list[KeyPath] = []
         self.homes = 0
         self.closed = False
+        self.records: list[Change] = []
+        self.blobs: dict[Digest, bytes] = {}
         self._version = 0
 
     # --- what an operator does
@@ -114,6 +117,14 @@ class ScriptedSource:
             return Absence.DENIED
         there = {*self.documents, *map(manifest_key, self.manifests)}
         return Absence.UNKNOWN if key in there else Absence.GONE
+
+    async def changes(self) -> tuple[Change, ...]:
+        if self.fault is not None:
+            raise self.fault
+        return tuple(self.records)
+
+    async def text(self, sha: Digest) -> bytes | None:
+        return self.blobs.get(sha)
 
     def way_home(self) -> ScriptedSource:
         self.homes += 1

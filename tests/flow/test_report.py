@@ -23,7 +23,7 @@ from confsync.model.errors import (
 from confsync.model.ids import DriverName, NodeId, RoleId, SiteId, TxnId, digest
 from confsync.model.machine import State
 from confsync.model.plan import Difference, Impact, Plan, Step
-from confsync.model.section import Observed, Ownership
+from confsync.model.section import Deadline, Observed, Ownership
 from confsync.model.snapshot import Head, Phase, Reading, Snapshot, Standing
 from confsync.model.status import AgentState, SourceStatus, Status
 from confsync.ports import Applied, LastTxn
@@ -35,7 +35,7 @@ SNAPSHOT = Snapshot((), Head(Phase.COMPLETE, 4))
 READING = Reading(Standing.COMPLETE)
 ITEM = Difference("~", "toy.a", "1", "2", Impact.HITLESS)
 STEP = Step(BOX, "set", 1, "toy", Impact.HITLESS, "set toy", {}, (ITEM,))
-DESIRED = Desired({}, REVISION, {}, ("doubtful",))
+DESIRED = Desired({}, {}, REVISION, {}, ("doubtful",))
 SEEN = {BOX: Observed(Ownership.OWNED, {"held": ["cs_x"], "sessions": {"ipv4": {"up": 1}}})}
 WHOLE = Pass(
     snapshot=SNAPSHOT,
@@ -287,3 +287,14 @@ def test_the_drivers_are_shown_with_what_they_found() -> None:
 def test_a_plain_write_is_shown_as_unrecorded() -> None:
     assert shown(replace(WHOLE, reading=Reading(Standing.EDITED))).unrecorded
     assert not shown(WHOLE).unrecorded
+
+
+@pytest.mark.parametrize(
+    ("until", "late"), [("2026-01-01T00:00", True), ("2026-01-01T00:00:30", False)]
+)
+def test_what_should_have_ended_is_a_warning_from_then_on(until, late):
+    drained = replace(DESIRED, warnings=(), deadlines=(Deadline(until, "still drained"),))
+    status = shown(replace(WHOLE, desired=drained))
+    assert (("still drained",) if late else ()) == status.warnings
+    later = shown(replace(WHOLE, desired=drained), at=LATER)
+    assert ("still drained",) == later.warnings

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from confsync.flow.explain import Explainer
 from confsync.flow.passed import Pass
 from confsync.flow.reconcile import Part, Reconciler, Rules
 from confsync.flow.transact import Room
@@ -21,7 +22,7 @@ from confsync.model.errors import HostBusy, Violation
 from confsync.model.ids import DriverName, LayerPath, ObjectId, SectionName, canonical
 from confsync.model.plan import Difference, Impact, Step
 from confsync.model.policy import Budgets
-from confsync.model.section import Observed, Ownership, Scope
+from confsync.model.section import Deadline, Observed, Ownership, Place, Scope
 from confsync.model.snapshot import QuietPeriod, Snapshot
 from confsync.model.status import Event
 from confsync.ports import Judgement, Position, Survey, Verdict
@@ -56,11 +57,20 @@ class ToySection:
     def warnings(self, value: Any) -> tuple[str, ...]:
         return ()
 
+    def deadlines(self, value: Any) -> tuple[Deadline, ...]:
+        return ()
+
     def inventory(self, value: Any) -> frozenset[ObjectId]:
         return frozenset(ObjectId("peer", "toy.peers", name) for name in value)
 
     def canonical(self, value: Any) -> bytes:
         return canonical(value)
+
+    def describe(self, path: Any) -> Place | None:
+        return Place("a value" if path else "a map")
+
+    def fallbacks(self, tree: Any, path: Any) -> Any:
+        return ()
 
     def plan(self, want: Any, had: Any, seen: Observed) -> tuple[Step, ...]:
         before = seen.detail["runs"]
@@ -230,9 +240,11 @@ class World:
 
     def restart(self) -> None:
         rules = Rules(LAYERS, self.names, self.budgets, self.splay_s, self.repair)
+        sections = {TOY: ToySection()}
+        self.explainer = Explainer(self.parts, sections, self.source, self.facts, rules, dict)
         self.reconciler = Reconciler(
             self.parts,
-            {TOY: ToySection()},
+            sections,
             self.source,
             self.memory,
             self.facts,

@@ -253,3 +253,15 @@ async def test_what_was_adopted_is_kept_by_driver_until_it_is_disowned(tmp_path:
         assert await journal.adopted(DriverName("lvm")) is None
         await journal.disown(DriverName("bird"))
         assert await journal.adopted(DriverName("bird")) is None
+
+
+async def test_who_the_host_is_survives_the_process_until_it_is_somebody_else(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path / "j") as journal:
+        assert await journal.pinned() is None
+        await journal.pin({"node": "n1", "role": "nat"})
+    async with opened(tmp_path / "j") as journal:
+        assert await journal.pinned() == {"node": "n1", "role": "nat"}
+        await journal.pin({"node": "n1"})
+        assert await journal.pinned() == {"node": "n1"}

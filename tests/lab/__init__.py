@@ -76,9 +76,11 @@ class Lab:
         """Lay a cable; arguments of `net.connect`."""
         return self.keep(connect(*args, **options))
 
-    def bird(self, name: str = "bird", text: str | None = None, host: Host = HERE) -> Bird:
+    def bird(
+        self, name: str = "bird", text: str | None = None, host: Host = HERE, *options: str
+    ) -> Bird:
         """Start a BIRD; without a text on the distribution's untouched example."""
-        bird = Bird(self.folder / name, text, host, start=False)
+        bird = Bird(self.folder / name, text, host, start=False, options=options)
         self.keep(bird).start()
         return bird
 

@@ -34,7 +34,12 @@ class Since(str):
 
     def __eq__(self, other: object) -> bool:
         """Tell whether it is the same moment."""
-        return isinstance(other, str) and abs(_seconds(self) - _seconds(other)) < SINCE_WAVERS_S
+        if not isinstance(other, str):
+            return False
+        mine, theirs = str(self), str(other)
+        if (" " in mine) is not (" " in theirs):  # BIRD leaves out the day unless it is told not to
+            mine, theirs = mine.rpartition(" ")[2], theirs.rpartition(" ")[2]
+        return abs(_seconds(mine) - _seconds(theirs)) < SINCE_WAVERS_S
 
     def __ne__(self, other: object) -> bool:
         """Tell whether it is another moment; str has its own, exact one."""
@@ -60,11 +65,18 @@ class Bird:
     """A BIRD with its files in one folder; the socket and the configuration are attributes."""
 
     def __init__(
-        self, folder: Path, text: str | None = None, host: Host = HERE, *, start: bool = True
+        self,
+        folder: Path,
+        text: str | None = None,
+        host: Host = HERE,
+        *,
+        start: bool = True,
+        options: tuple[str, ...] = (),
     ) -> None:
         """Write the text (default: the distribution's example), start, wait for its socket."""
         folder.mkdir(parents=True, exist_ok=True)
         self.host = host
+        self._options = options
         self.config = folder / "bird.conf"
         self.socket = folder / "bird.ctl"
         self.log = folder / "bird.log"
@@ -77,7 +89,7 @@ class Bird:
     def start(self) -> None:
         """Start it and wait until it answers."""
         files = ("-c", str(self.config), "-s", str(self.socket), "-P", str(self._pid_file))
-        self.process = Process(self.host.argv(BINARY, "-f", *files), self.log)
+        self.process = Process(self.host.argv(BINARY, "-f", *self._options, *files), self.log)
         wait_until("BIRD answers", self._alive, timeout_s=10)
 
     def _alive(self) -> bool:

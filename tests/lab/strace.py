@@ -50,9 +50,12 @@ class Tracer:
         self._process = Process([*injection.argv(self.output), "-p", str(pid)], log)
 
         def attached() -> bool:
-            if self._process.exit_code is not None:
+            ended = self._process.exit_code is not None
+            if "attached" in self._process.text:
+                return True  # it may have struck since, and have nobody left to trace
+            if ended:
                 raise LabError(f"strace ended:\n{self._process.text}")
-            return "attached" in self._process.text
+            return False
 
         wait_until("strace is attached", attached)
 

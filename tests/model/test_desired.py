@@ -8,7 +8,7 @@ from confsync.model.desired import build
 from confsync.model.errors import SchemaViolated, Violation
 from confsync.model.ids import canonical
 from confsync.model.layers import merge
-from confsync.model.section import Scope
+from confsync.model.section import Deadline, Scope
 from confsync.model.snapshot import Layer, Snapshot
 
 
@@ -41,6 +41,9 @@ class NumberSection:
 
     def warnings(self, value):
         return (f"{self.name} is empty",) if not value.items else ()
+
+    def deadlines(self, value):
+        return tuple(Deadline("2026", f"{key} is old") for key, _ in value.items if key == "old")
 
     def inventory(self, value):
         return frozenset()
@@ -109,3 +112,7 @@ def test_warnings_of_merging_and_of_sections_come_along():
     found = build(SECTIONS, merge(Snapshot(layers), ("low", "high"), {}))
     clash = "bgp.a: a single value in desired/high/bgp replaces a list in desired/low/bgp"
     assert (clash, "lvm is empty") == found.warnings
+
+
+def test_deadlines_of_sections_come_along():
+    assert (Deadline("2026", "old is old"),) == desired(bgp="a: 1\nold: 2").deadlines

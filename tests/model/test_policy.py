@@ -4,7 +4,7 @@ import pytest
 
 from confsync.model.ids import ObjectId
 from confsync.model.plan import Difference, Impact, Plan, Step
-from confsync.model.policy import Budgets, refusals, vanished, went_back
+from confsync.model.policy import Budgets, moved, refusals, vanished, went_back
 
 V4 = [ObjectId("session", "bgp.ipv4", name) for name in ("rr1", "rr2")]
 V6 = [ObjectId("session", "bgp.ipv6", name) for name in ("rr1", "rr2")]
@@ -161,6 +161,28 @@ def test_what_vanished_is_refused_key_by_key():
     assert "write null" in message
     assert "confsync push" in message
     assert message.endswith("--allow vanished:desired/common/bgp")
+
+
+@pytest.mark.parametrize(
+    ("pinned", "names", "expected"),
+    [
+        (None, {"node": "n1"}, []),
+        ({"node": "n1"}, {"node": "n1"}, []),
+        ({"node": "n1"}, {"node": "n2"}, ["node"]),
+        ({"site": "bgo", "role": "nat"}, {"site": "osl"}, ["role", "site"]),
+        ({}, {"variant": "gpu"}, ["variant"]),
+    ],
+)
+def test_a_host_that_is_said_to_be_another_is_refused_name_by_name(pinned, names, expected):
+    assert expected == [refusal.place for refusal in moved(pinned, names, ())]
+
+
+def test_a_moved_host_says_what_it_was_and_is_and_how_to_confirm_it():
+    (refusal,) = moved({"role": "nat"}, {}, ())
+    assert "was role nat" in str(refusal)
+    assert "now said to be (none)" in str(refusal)
+    assert str(refusal).endswith("--allow identity:role")
+    assert () == moved({"role": "nat"}, {}, ["identity:role"])
 
 
 def test_what_went_back_is_refused_until_allowed():

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
-from confsync.drivers.bird.bgp import Bgp
+from confsync.drivers.bird.bgp import Bgp, Peer
+from confsync.drivers.bird.importer.aligned import aligned
+from confsync.drivers.bird.names import announcer
 from confsync.drivers.bird.observe import View
 from confsync.drivers.bird.ownership import Found, read_late
+from confsync.drivers.bird.policy import Family
 from confsync.drivers.bird.reading import Reading, read
 from confsync.drivers.bird.render import protocols
 from confsync.drivers.bird.tree import tree_of
 from confsync.model.ids import canonical
 from confsync.ports import Survey
 
+_DYNAMIC: Final = "dynbgp"
 _KINDS: Final = {
     "cs_device": ("Device", ""),
     "cs_direct": ("Direct", ""),
@@ -29,6 +34,7 @@ _KINDS: Final = {
     "cs_announce4": ("Static", "master4"),
     "cs_announce6": ("Static", "master6"),
 }
+_ANNOUNCERS: Final = frozenset(map(announcer, Family))
 _SHOWN: Final = 5
 
 
@@ -47,12 +53,16 @@ def survey(found: Found, seen: View, want: Bgp | None, problem: str) -> Survey:
     )
     if problem:
         return Survey(None, problem, reading.lost, reading.draft)
-    names = keep_names(want, reading, seen) if want else dict(reading.names)
+    had, names = reading.value, dict(reading.names)
+    if want and had:
+        had, names = aligned(had, want, names)
+    if want:
+        names = keep_names(want, replace(reading, names=names), seen)
     record = {
         "disk": found.disk,
         "files": dict(found.drawn_in),
         "names": names,
-        "had": json.loads(canonical(tree_of(reading.value))) if reading.value else None,
+        "had": json.loads(canonical(tree_of(had))) if had else None,
         "disabled": list(reading.disabled),
         "lost": list(reading.lost),
     }
@@ -62,8 +72,8 @@ def survey(found: Found, seen: View, want: Bgp | None, problem: str) -> Survey:
 def keep_names(want: Bgp, reading: Reading, seen: View) -> dict[str, str]:
     """Return the existing name of each wanted protocol that is there by another one.
 
-    Shape: sessions are known by neighbour and families, the others by kind and table; where two
-    would do, the one that the file's own reading names.
+    Shape: what the file's own reading names comes first; sessions are else known by neighbour and
+    families, the others by kind and table.
     """
     taken: set[str] = set()
     kept: dict[str, str] = {}
@@ -71,11 +81,9 @@ def keep_names(want: Bgp, reading: Reading, seen: View) -> dict[str, str]:
         free = [name for name in candidates if name not in taken]
         if not free:
             continue
-        name = reading.names.get(own, own)
-        name = name if name in free else free[0]
-        taken.add(name)
-        if name != own:
-            kept[own] = name
+        taken.add(free[0])
+        if free[0] != own:
+            kept[own] = free[0]
     return kept
 
 
@@ -90,16 +98,20 @@ def _candidates(want: Bgp, reading: Reading, seen: View) -> Iterator[tuple[str, 
             and one.neighbor.partition("%")[0] == str(session.neighbor).partition("%")[0]
             and set(one.channels) == {str(session.family)}
         ]
-        yield peer.protocol(session), matching
-    for own in protocols(want):
-        if own in _KINDS:
-            proto, table = _KINDS[own]
-            kind = [
-                name
-                for name, one in there.items()
-                if one.proto == proto and table in ("", one.table)
-            ]
-            yield own, kind
+        yield peer.protocol(session), [*_read(peer.protocol(session), reading, there), *matching]
+    # What we announce comes last: it may take the name of a static protocol that nobody else has.
+    for own in sorted(protocols(want), key=_ANNOUNCERS.__contains__):
+        proto, table = _KINDS.get(own, ("", ""))
+        kind = [
+            name for name, one in there.items() if one.proto == proto and table in ("", one.table)
+        ]
+        yield own, [*_read(own, reading, there), *kind]
+
+
+def _read(own: str, reading: Reading, there: Mapping[str, object]) -> list[str]:
+    """Return what the file calls a protocol, if it runs."""
+    name = reading.names.get(own, own)
+    return [name] if name in there else []
 
 
 def _stale(found: Found, seen: View) -> str:
@@ -114,12 +126,20 @@ def _mismatch(reading: Reading, seen: View) -> str:
 
     Why so roundabout: BIRD does not tell its configuration, only what it made of it.
     """
+    ranges = [peer.dynamic_name or _DYNAMIC for peer in _ranges(reading.value)]
     runs = {
         name: one.neighbor.partition("%")[0]
         for name, one in seen.protocols.items()
         if one.proto == "BGP"
+        and (name in (reading.sessions or ()) or not name.startswith(tuple(ranges)))
     }
     return "" if reading.sessions is None else differs(reading.sessions, runs)
+
+
+def _ranges(value: Bgp | None) -> list[Peer]:
+    """Return the peers that bring sessions by names of BIRD's own making."""
+    pairs = value.pairs if value else ()
+    return [peer for peer, session in pairs if session.neighbor_range is not None]
 
 
 def differs(written: Mapping[str, str], runs: Mapping[str, str]) -> str:

@@ -115,9 +115,9 @@ class Withheld:
 class Peer:
     """A neighbouring speaker, with one session per family that it has an address in.
 
-    Shape: `asn` is its AS number, or "internal" or "external"; `multihop` 0 = direct, 255 = any
-    distance; `ttl_security` as BIRD has it; `graceful_restart` is off, aware or on; `bfd` is off,
-    on or graceful.
+    Shape: `asn` is its AS number, or "internal" or "external"; `multihop` the hops it may be away,
+    0 = on our own network; `ttl_security` as BIRD has it; `graceful_restart` is off, aware or on;
+    `bfd` is off, on or graceful; `guard` are words of `guards`, in their order.
     """
 
     name: str
@@ -157,6 +157,7 @@ class Peer:
     check_link: bool | None = None
     dynamic_name: str = ""
     dynamic_name_digits: int | None = None
+    guard: tuple[str, ...] = ()
     drain: Withheld | None = None
     disabled: Withheld | None = None
 
@@ -199,7 +200,8 @@ class NextHop:
 class StaticRoute:
     """A route that this host knows of itself; it is not announced unless a filter says so.
 
-    Shape: exactly one of `via`, `recursive` and `dest` (blackhole, unreachable, prohibit).
+    Shape: exactly one of `via`, `recursive` and `dest` (blackhole, unreachable, prohibit);
+    `protocol` is what brings it where its table has several (empty = the table's own).
     """
 
     name: str
@@ -208,6 +210,7 @@ class StaticRoute:
     recursive: Address | None = None
     dest: str = ""
     table: str = ""
+    protocol: str = ""
     preference: int | None = None
     communities: tuple[str, ...] = ()
     local_pref: int | None = None
@@ -275,12 +278,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class BfdTiming:
-    """BFD on some interfaces; `pattern` is a name, perhaps with a `*`."""
+    """BFD on some interfaces; `pattern` is a name, perhaps with a `*`.
+
+    Shape: `rx_ms` None = as `interval_ms`, which is then of both ways.
+    """
 
     pattern: str
     interval_ms: int
     multiplier: int
     passive: bool = False
+    rx_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,13 +302,17 @@ class BfdNeighbor:
 
 @dataclass(frozen=True, slots=True)
 class Bfd:
-    """The timing of all BFD sessions of the host; `interfaces` may differ from it."""
+    """The timing of all BFD sessions of the host; `interfaces` may differ from it.
+
+    Shape: `rx_ms` None = as `interval_ms`, which is then of both ways.
+    """
 
     interval_ms: int
     multiplier: int
     interfaces: tuple[BfdTiming, ...] = ()
     neighbors: tuple[BfdNeighbor, ...] = ()
     protocol: str = ""
+    rx_ms: int | None = None
 
     @property
     def detection_s(self) -> float:

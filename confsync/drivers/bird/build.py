@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
+from confsync.drivers.bird import guards
 from confsync.drivers.bird.bgp import (
     SECTION,
     Announcement,
@@ -128,6 +129,7 @@ def _peer(name: str, shape: PeerShape, document: Document, policies: Policies) -
         asn=document.local_as if shape.asn is None else shape.asn,
         sessions=tuple(_sessions(name, shape, document, policies)),
         timers=Timers(**{key: getattr(shape, key) for key in Timers.__slots__}),
+        guard=tuple(word for word in guards.WORDS if word in shape.guard),
         drain=_withheld(shape.drain),
         disabled=_withheld(shape.disabled),
         **{key: getattr(shape, key) for key in PLAIN},

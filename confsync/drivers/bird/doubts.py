@@ -6,19 +6,43 @@ person who reads it.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Final
 
-from confsync.drivers.bird import effective
+from confsync.drivers.bird import dead_ends
 from confsync.drivers.bird.bgp import Bgp, Channel, Peer
+from confsync.drivers.bird.judging import channels, may_permit, rules_of
 from confsync.drivers.bird.policy import Foreign
-from confsync.drivers.bird.rules import RESERVED_AS, channels, may_permit, rules_of
+from confsync.drivers.bird.rules import RESERVED_AS
 from confsync.model.limits import BFD_INTERVAL_SAFE_MS
+from confsync.model.section import Deadline
+
+_HALF: Final = re.compile(r"[-_]?(ip)?v[46](?=$|[-_])", re.ASCII)
 
 
 def doubtful(value: Bgp) -> tuple[str, ...]:
     """Return what is allowed but deserves a second look."""
     return tuple(_doubts(value))
+
+
+def forgotten(value: Bgp) -> tuple[Deadline, ...]:
+    """Return what is said once the end of a drain or a disabling has passed."""
+    withheld = [("bgp.drain", value.drain, "traffic still avoids this host")]
+    for peer in value.peers:
+        place = f"bgp.peers.{peer.name}"
+        withheld.append((f"{place}.drain", peer.drain, "traffic still avoids the peer"))
+        withheld.append((f"{place}.disabled", peer.disabled, "its sessions are still down"))
+    return tuple(
+        Deadline(
+            held.until.removesuffix("Z").removesuffix("+00:00"),
+            f"{place}: should have ended at {held.until} ({held.reason}), and {what}; "
+            "remove it, or set a later until",
+        )
+        for place, held, what in withheld
+        if held is not None and held.until
+    )
 
 
 def _doubts(value: Bgp) -> Iterator[str]:
@@ -40,6 +64,8 @@ def _doubts(value: Bgp) -> Iterator[str]:
             if interval_ms < BFD_INTERVAL_SAFE_MS:
                 yield f"bgp.bfd.{name}: below {BFD_INTERVAL_SAFE_MS} a busy host loses its sessions"
     yield from _doubts_of_host(value)
+    yield from _halves_differ(value)
+    yield from dead_ends.doubts(value)
     for peer in value.peers:
         yield from _doubts_of_peer(value, peer)
     for peer, channel in channels(value):
@@ -53,14 +79,31 @@ def _doubts_of_host(value: Bgp) -> Iterator[str]:
             name = announced[route.prefix]
             what = f"{route.prefix} is announce.{name} too"
             yield f"bgp.routes.{route.name}: {what}; one hides the other"
-    if (
-        value.peers
-        and value.syncers
-        and all(one.exports == effective.NONE for one in value.syncers)
-    ):
-        yield "bgp.kernel: no route goes to the kernel; what BGP learns is not used on this host"
     if value.drain is not None and not value.drain.until:
         yield "bgp.drain: no until, so nobody is reminded to end it"
+
+
+def _halves_differ(value: Bgp) -> Iterator[str]:
+    """Doubt two peers that are one neighbour by name, each in one family, and of two AS.
+
+    Why: one of the two is mistyped; with our own number BIRD takes an outsider for one of us.
+    """
+    halves: dict[str, Peer] = {}
+    for peer in value.peers:
+        stem = _HALF.sub("", peer.name)
+        if stem == peer.name or len(peer.sessions) != 1:
+            continue
+        other = halves.setdefault(stem, peer)
+        if other.asn != peer.asn and other.sessions[0].family is not peer.sessions[0].family:
+            yield (
+                f"bgp.peers.{peer.name}.asn: {_whose(value, peer)}, but {other.name}, its other "
+                f"half by name, is {_whose(value, other)}: the session with the wrong one never "
+                "comes up; write both addresses as one peer"
+            )
+
+
+def _whose(value: Bgp, peer: Peer) -> str:
+    return f"{peer.asn} (our own AS)" if value.internal(peer) else str(peer.asn)
 
 
 def _doubts_of_peer(value: Bgp, peer: Peer) -> Iterator[str]:

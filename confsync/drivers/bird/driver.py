@@ -89,6 +89,7 @@ class BirdDriver:
         self._settings = settings
         self._command_timeout_s = command_timeout_s
         self._daemons: dict[str, Daemon] = {}
+        self._opening = asyncio.Lock()
         self._program: tuple[Stamp, str | None] = ((), None)
         self._own_file = ""
         self._wrote = ""
@@ -242,9 +243,10 @@ class BirdDriver:
         change = Change.of(step)
         daemon = self._daemon(change.socket)
         await in_thread(disk.prepare, change)
-        checks.require_ready(*await daemon.standing(), change)
         window_s = max(1, math.ceil(revert_after_s))
-        seen = await daemon.configure(change.trial, revert_after_s=window_s)
+        async with self._opening:  # a window inside another one leads back to the outer one only
+            checks.require_ready(*await daemon.standing(), change)
+            seen = await daemon.configure(change.trial, revert_after_s=window_s)
         if seen.marker != change.render or seen.condition.window_s is None:
             raise WindowLost("BIRD took the new configuration, but does not run it unconfirmed")
 

@@ -1,6 +1,6 @@
 """What a channel's policy comes to: the defaults of what was not said, and what lies over it.
 
-Separate because a drain, or the source address of a kernel's routes, is no filter of the
+Separate because a guard, a drain, or the source address of a kernel's routes, is no filter of the
 document's, yet must hold in each filter that a channel uses. All is values: what is here can be
 rendered, compared and asked about like a filter that somebody wrote.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from confsync.drivers.bird import guards
 from confsync.drivers.bird.bgp import Bgp, Channel, Peer, Pipe, Syncer
 from confsync.drivers.bird.names import announcer
 from confsync.drivers.bird.policy import (
@@ -30,7 +31,7 @@ NONE: Final = Filter((), permit=False)
 FROM_BGP: Final = Filter((Rule(Match(sources=("bgp",)), Action.PERMIT),), permit=False)
 
 # Source: RFC 8326. A neighbour that knows the community, and our own AS, prefer any other path.
-GRACEFUL_SHUTDOWN: Final = Changes(add_communities=("65535:0",))
+GRACEFUL_SHUTDOWN: Final = Changes(add_communities=(guards.GRACEFUL_SHUTDOWN,))
 LEAST_PREFERRED: Final = Changes(local_pref=0)
 
 
@@ -39,6 +40,8 @@ def session_import(value: Bgp, peer: Peer, channel: Channel) -> Policy:
     policy = channel.imports
     if policy is None:
         policy = _all_but_default(channel.family) if value.internal(peer) else NONE
+    if peer.guard and policy != NONE:
+        policy = _guarded(value, peer, policy, channel.family)
     if drained(value, peer) and not value.internal(peer):
         return _finally(value, policy, channel.family, LEAST_PREFERRED)
     return policy
@@ -84,11 +87,35 @@ def drained(value: Bgp, peer: Peer) -> bool:
 
 
 def overlaid(value: Bgp, peer: Peer, channel: Channel) -> tuple[Policy, ...]:
-    """Return the policies of a channel that something lies over; a foreign one cannot be."""
+    """Return the policies of a channel that a drain lies over; a foreign one cannot be."""
     if not drained(value, peer):
         return ()
     said = (channel.exports,) if value.internal(peer) else (channel.imports, channel.exports)
     return tuple(policy for policy in said if policy is not None)
+
+
+def _guarded(value: Bgp, peer: Peer, policy: Policy, family: Family) -> Filter:
+    """Return a policy that refuses before it asks, and obeys whatever it prefers.
+
+    Why a rule is parted: what it prefers must not hide that the neighbour is about to go; a
+    function of another hand's has the last word.
+    """
+    written = _written(value, policy, family)
+    own = value.local_as if peer.local_as is None else peer.local_as
+    before = guards.denials(peer.guard, family, own)
+    if guards.SHUTDOWN not in peer.guard:
+        return replace(written, rules=(*before, *written.rules))
+    parted = tuple(part for rule in written.rules for part in _obedient(rule))
+    return replace(written, rules=(*before, guards.OBEY_SHUTDOWN, *parted))
+
+
+def _obedient(rule: Rule) -> tuple[Rule, ...]:
+    """Return a rule whose preference yields to the neighbour's own word."""
+    made = rule.changes
+    if made is None or made.local_pref is None or made.call:
+        return (rule,)
+    prefers = Rule(rule.match, Action.NEXT, Changes(local_pref=made.local_pref))
+    return (prefers, guards.OBEY_SHUTDOWN, replace(rule, changes=replace(made, local_pref=None)))
 
 
 def _all_but_default(family: Family) -> Filter:

@@ -116,6 +116,13 @@ def flag_or(what: str, *words: str) -> Callable[[object], str]:
     return read
 
 
+def not_empty(families: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the families of a session: one without any brings nothing, and looks well."""
+    if not families:
+        raise fault("CS-V049", "a session of no family brings nothing", "use ipv4, ipv6 or both")
+    return families
+
+
 def _listed(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
@@ -262,6 +269,8 @@ def address_of(family: Family) -> Callable[[object], Address]:
         if address is None:
             other = Family.IPV6 if family is Family.IPV4 else Family.IPV4
             hint = f"it belongs under {other}" if _address(value, other) else ""
+            if isinstance(value, list | tuple):
+                hint = "write one address; each neighbour is a peer of its own"
             raise fault("CS-V044", f"{shown(value)} is not an {_named(family)} address", hint)
         if problem := _unfit(address):
             raise fault("CS-V044", f"{shown(value)} is {problem}", "use the host's unicast address")

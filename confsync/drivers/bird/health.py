@@ -21,6 +21,7 @@ from confsync.ports import Judgement, Sample, Verdict
 _FAMILIES: Final = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _WORST_FIRST: Final = (Verdict.LOST, Verdict.FAILED, Verdict.WAIT)
 _REASONS_SHOWN: Final = 4
+_ANY_DAY: Final = "2000-01-01"
 _COUNTED: Final = {"imports": "imported", "exports": "exported"}
 
 
@@ -84,10 +85,32 @@ def moved(before: Mapping[str, str], after: Mapping[str, str]) -> frozenset[str]
 
 
 def _shift_s(before: str, after: str) -> float:
+    if _same(before, after):
+        return 0.0
     try:
-        return (datetime.fromisoformat(after) - datetime.fromisoformat(before)).total_seconds()
+        return _apart_s(before, after)
     except ValueError:  # a time without its day, as under another hand's `timeformat`
-        return 0.0 if after == before else inf
+        return inf
+
+
+def _apart_s(before: str, after: str) -> float:
+    return (datetime.fromisoformat(after) - datetime.fromisoformat(before)).total_seconds()
+
+
+def _same(before: str, after: str) -> bool:
+    """Tell whether the later look tells the same moment, in as many words or in more.
+
+    Why more: BIRD's own format tells the time of what is recent, else the day. Ours tells both,
+    and takes its place in the very step that takes over a hand-made file.
+    """
+    day, _, clock = after.rpartition(" ")
+    if before in (after, day):
+        return True
+    try:
+        apart_s = _apart_s(f"{_ANY_DAY} {before}", f"{_ANY_DAY} {clock}")
+    except ValueError:
+        return False
+    return abs(apart_s) <= limits.BIRD_SINCE_WAVERS_S
 
 
 Finding = tuple[Verdict, str]
@@ -126,8 +149,14 @@ def _protocols(
     for name in sorted(there - wanted - foreign):
         if not (dynamic and name.startswith(dynamic)):
             yield Verdict.FAILED, f"protocol {name} is there, though the configuration has none"
-    for name in sorted(foreign & reset):
+    down = _down(baseline) & _down(now)
+    for name in sorted(foreign & reset - down):
         yield Verdict.FAILED, f"protocol {name} is not ours, and was reset"
+
+
+def _down(sample: Sample) -> frozenset[str]:
+    """Return the protocols that are down: BIRD dates them anew at each configure."""
+    return frozenset(name for name, one in sample["protocols"].items() if one["state"] == "down")
 
 
 def _since(sample: Sample) -> Mapping[str, str]:

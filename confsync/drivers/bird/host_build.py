@@ -174,11 +174,13 @@ class Host:
                     one.interval_ms or shape.interval_ms,
                     one.multiplier or shape.multiplier,
                     one.passive,
+                    one.rx_ms if one.interval_ms or one.rx_ms else shape.rx_ms,
                 )
                 for pattern, one in sorted(shape.interfaces.items())
             ),
             neighbors=tuple(BfdNeighbor(**one.model_dump()) for one in shape.neighbors),
             protocol=shape.name,
+            rx_ms=shape.rx_ms,
         )
 
     def daemon(self) -> Daemon:

@@ -135,6 +135,7 @@ class RouteShape(Shape):
     recursive: AnyAddress | None = None
     dest: _Dead = ""
     table: Symbol = ""
+    protocol: Symbol = ""
     preference: _Small | None = None
     communities: Annotated[
         tuple[Annotated[str, PlainValidator(community_of(2, patterns=False))], ...], Listed
@@ -150,6 +151,7 @@ class BfdTimingShape(Shape):
     interval_ms: _Interval | None = None
     multiplier: _Multiplier | None = None
     passive: Flag = False
+    rx_ms: _Interval | None = None
 
 
 class BfdNeighbourShape(Shape):
@@ -169,6 +171,7 @@ class BfdShape(Shape):
     interfaces: dict[_Pattern, BfdTimingShape] = Field(default_factory=dict)
     neighbors: tuple[BfdNeighbourShape, ...] = ()
     name: Symbol = ""
+    rx_ms: _Interval | None = None
 
 
 class LogShape(Shape):

@@ -7,7 +7,7 @@ a guess.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from confsync.drivers.bird.bgp import SECTION, Bgp
@@ -44,6 +44,9 @@ PART_IMPACT: Final[Mapping[tuple[str, str], Impact]] = {
     ("kernels", "import"): _NONE,
     ("kernels", "export"): _NONE,
     ("kernels", "source_address"): _NONE,
+    ("kernels", "preference"): _NONE,
+    ("kernels", "persist"): _NONE,
+    ("kernels", "graceful_restart"): _NONE,
     ("pipes", "import"): _NONE,
     ("pipes", "export"): _NONE,
     ("bfd", "name"): _RESET,
@@ -71,7 +74,8 @@ PEER_IMPACT: Final[Mapping[str, Impact]] = {
     ),
     **dict.fromkeys(
         (
-            *("description", "required", "check_link", "cost", "drain", "import", "export"),
+            *("description", "required", "check_link", "cost", "drain", "guard"),
+            *("import", "export"),
             *("next_hop", "preference", "keep_filtered"),
             *("import_limit", "receive_limit", "export_limit"),
         ),
@@ -88,13 +92,33 @@ def differences(had: Bgp | None, want: Bgp) -> tuple[Difference, ...]:
         for group in ("peers", "kernels", "pipes")
         for name in old.get(group, {}).keys() ^ new[group].keys()
     )
-    before, after = _flat(old, whole), _flat(new, whole)
+    before, after = _flat(_without(new, old), whole), _flat(_without(old, new), whole)
     existing = objects(had)
     return tuple(
         _difference(path, before.get(path), after.get(path), existing)
         for path in sorted({*before, *after})
         if before.get(path) != after.get(path)
     )
+
+
+def impact_word(path: Sequence[str | int]) -> str:
+    """Return what a change of an existing field does, in the plan's words; empty = it depends."""
+    match path:
+        case (
+            ("peers", _, str(key), *_)
+            | ("groups", _, str(key), *_)
+            | ("peer_defaults", str(key), *_)
+        ):
+            known = None if key == "bfd" else PEER_IMPACT.get(key)
+        case ("kernels" | "pipes" as group, _, str(key), *_):
+            known = PART_IMPACT.get((group, key), SECTION_IMPACT[group])
+        case (str(group), str(key), *_) if (group, key) in PART_IMPACT:
+            known = PART_IMPACT[group, key]
+        case (str(key), *_):
+            known = SECTION_IMPACT.get(key)
+        case _:
+            known = None
+    return str(known) if known else ""
 
 
 def objects(value: Bgp | None) -> frozenset[ObjectId]:
@@ -123,6 +147,18 @@ def objects(value: Bgp | None) -> frozenset[ObjectId]:
             *(_prefix_id(one.name) for one in value.announce),
         }
     )
+
+
+def _without(other: Json, tree: Json) -> Json:
+    """Return a document without what another one has alike; peers are looked at one by one.
+
+    Why: of hundreds of peers few change.
+    """
+    left = {key: part for key, part in tree.items() if key not in other or other[key] != part}
+    if "peers" in left and "peers" in other:
+        was = other["peers"]
+        left["peers"] = {name: one for name, one in left["peers"].items() if was.get(name) != one}
+    return left
 
 
 def _several(ids: Collection[ObjectId], group: str) -> bool:

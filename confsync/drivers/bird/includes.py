@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -74,6 +74,14 @@ def matches(main: str, name: str) -> tuple[str, ...]:
     if not _PATTERN.search(path):
         return (os.path.normpath(path),) if os.path.exists(path) else ()
     return tuple(os.path.normpath(found) for found in sorted(glob.glob(path)))
+
+
+def drawn(main: str, name: str, files: Iterable[str]) -> tuple[str, ...]:
+    """Return which of some files an include draws in, in BIRD's order."""
+    path = os.path.normpath(os.path.join(os.path.dirname(main), name))
+    if not _PATTERN.search(path):
+        return tuple(file for file in files if file == path)
+    return tuple(sorted(filter(_glob(path), files)))
 
 
 def read_tree(main: str) -> Tree | None:

@@ -11,7 +11,7 @@ protocol by another name is another protocol, and its sessions would fall.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from confsync.drivers.bird.bgp import Bgp, Pipe, StaticRoute, Syncer
 from confsync.drivers.bird.policy import Family, NamedSet, family_of
@@ -73,14 +73,25 @@ def static_protocol(table: str) -> str:
     return masters.get(table) or f"cs_static_{_plain(table)}"
 
 
-def static_tables(value: Bgp) -> tuple[tuple[str, Family, tuple[StaticRoute, ...]], ...]:
-    """Return the tables that have static routes, each with its family and its routes."""
-    found: dict[str, list[StaticRoute]] = {}
+class Statics(NamedTuple):
+    """One protocol of static routes: its table's own, or one that documents name."""
+
+    protocol: str
+    table: str
+    family: Family
+    routes: tuple[StaticRoute, ...]
+
+
+def statics(value: Bgp) -> tuple[Statics, ...]:
+    """Return the protocols of static routes, by table and name."""
+    found: dict[tuple[str, str], list[StaticRoute]] = {}
     for route in value.routes:
-        found.setdefault(table_of(route), []).append(route)
+        found.setdefault((table_of(route), route.protocol), []).append(route)
     return tuple(
-        (table, family_of(routes[0].prefix), tuple(routes))
-        for table, routes in sorted(found.items())
+        Statics(
+            protocol or static_protocol(table), table, family_of(routes[0].prefix), tuple(routes)
+        )
+        for (table, protocol), routes in sorted(found.items())
     )
 
 
@@ -117,7 +128,7 @@ def _protocols(value: Bgp, *, whole: bool) -> Iterator[str]:
     yield from (syncer_protocol(one) for one in syncers(value, whole=whole))
     yield from map(pipe_protocol, value.pipes)
     yield from (announcer(family) for family in announcers(value, whole=whole))
-    yield from (static_protocol(table) for table, _, _ in static_tables(value))
+    yield from (one.protocol for one in statics(value))
     if whole:
         yield value.bfd.protocol or BFD
     yield from (peer.protocol(session) for peer, session in value.pairs)

@@ -128,7 +128,8 @@ class Outline:
 
     @property
     def since(self) -> dict[str, str]:
-        return {name: one.since for name, one in self.protocols.items()}
+        """Return since when each protocol is as it is; BIRD dates what is down anew each time."""
+        return {name: one.since for name, one in self.protocols.items() if one.state != "down"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
-from confsync.drivers.bird import fields
+from confsync.drivers.bird import fields, guards
 from confsync.drivers.bird.policy import Address, Family, Network
 from confsync.drivers.bird.policy_shapes import (
     EACH,
@@ -21,6 +21,7 @@ from confsync.drivers.bird.policy_shapes import (
     Each,
     FiltersShape,
     Flag,
+    Listed,
     Name,
     Policies,
     Shape,
@@ -48,11 +49,13 @@ _Neighbour6 = Annotated[tuple[Address, str], PlainValidator(fields.neighbour_of(
 _Prefix4 = Annotated[Network, PlainValidator(fields.prefix_of(Family.IPV4))]
 _Prefix6 = Annotated[Network, PlainValidator(fields.prefix_of(Family.IPV6))]
 _Family = Annotated[str, PlainValidator(fields.choice("a family", *Family))]
+_Families = Annotated[tuple[_Family, ...], AfterValidator(fields.not_empty)]
 _Bfd = Annotated[str, PlainValidator(fields.flag_or("a use of BFD", "graceful"))]
 _Graceful = Annotated[str, PlainValidator(fields.flag_or("a use of graceful restart", "aware"))]
 _NextHop = Annotated[str, PlainValidator(fields.read_next_hop)]
 _AddPaths = Annotated[str, PlainValidator(fields.choice("a way", "rx", "tx", "both", "off"))]
 _Gateway = Annotated[str, PlainValidator(fields.choice("a gateway", "direct", "recursive"))]
+_Guard = Annotated[str, PlainValidator(fields.choice("a guard", *guards.WORDS))]
 _Role = Annotated[
     str,
     PlainValidator(
@@ -121,10 +124,11 @@ class PeerDefaults(Shape):
     check_link: Flag | None = None
     dynamic_name: Symbol = ""
     dynamic_name_digits: Annotated[int, PlainValidator(fields.integer(0, 10))] | None = None
+    guard: Annotated[tuple[_Guard, ...], Listed] = ()
     drain: Withhold | None = None
     disabled: Withhold | None = None
     required: Flag = True
-    families: Annotated[Each[tuple[_Family, ...]], EACH] = Each[tuple[_Family, ...]]()
+    families: Annotated[Each[_Families], EACH] = Each[_Families]()
     next_hop_self: Flag | None = None
     next_hop: Annotated[Each[_NextHop], EACH] = Each[_NextHop]()
     table: Annotated[Each[Symbol], EACH] = Each[Symbol]()

@@ -6,6 +6,7 @@ there, or not there in the family that it is used in, is refused with the name t
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -68,7 +69,7 @@ class Policies:
             self._fault("CS-V072", at, f"there is no filter {shape.use}", self._near(shape.use))
         elif getattr(known, family) is None:
             message = f"the filter {shape.use} has no rules for {family}"
-            self._fault("CS-V073", at, message, f"add filters.{shape.use}.{family}")
+            self._fault("CS-V073", at, message, self._instead(shape.use, family))
         return Named(shape.use)
 
     def rules(self, shape: FilterShape, family: Family, at: Path) -> Filter:
@@ -182,6 +183,12 @@ class Policies:
 
     def _near(self, name: str) -> str:
         return nearest(name, (*self._filters, *WORDS))
+
+    def _instead(self, name: str, family: Family) -> str:
+        """Return how to mend the use of a filter for the wrong family: another one may be meant."""
+        fit = [one for one, both in self._filters.items() if getattr(both, family) is not None]
+        meant = difflib.get_close_matches(name, fit, n=1)
+        return f"{f'use {meant[0]}, or ' if meant else ''}add filters.{name}.{family}"
 
     def _fault(self, code: str, at: Path, message: str, hint: str) -> None:
         self.faults.append(Violation(code, at, message, hint))

@@ -5,10 +5,13 @@ Separate because here alone the driver meets the importer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from confsync.drivers.bird.bgp import Bgp
+from confsync.drivers.bird.importer.lexer import Unreadable
+from confsync.drivers.bird.importer.whole import Read, whole
 from confsync.drivers.bird.ownership import Found
 
 
@@ -33,9 +36,12 @@ class Reading:
 
 
 def read(found: Found) -> Reading:
-    """Return what the file that we would write says now; an empty one says nothing.
-
-    Why `lost`: what was not understood is taken for what a document cannot say.
-    """
-    lost = () if found.nothing_to_lose else (f"all of {found.file} that no document says",)
-    return Reading(bool(found.main), lost=lost)
+    """Return what the file that we would write says now; an empty one says nothing."""
+    tree, main = found.tree, found.main or found.file
+    if tree is None or main not in tree.files:
+        return Reading(bool(found.main))
+    try:
+        said = whole(tree.texts, main, os.path.normpath(found.file) if found.main else "")
+    except Unreadable as fault:
+        return Reading(bool(found.main), problem=f"{main} cannot be read: {fault}")
+    return Reading(bool(found.main), **{key: getattr(said, key) for key in Read.__slots__})

@@ -17,9 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Undefined
 
 from confsync.drivers.bird import clauses, effective, options
 from confsync.drivers.bird import names as naming
-from confsync.drivers.bird.bgp import Bgp, Channel, Direct, Peer
+from confsync.drivers.bird.bgp import Bgp, Direct, Peer, Session
 from confsync.drivers.bird.names import protocols, symbols
-from confsync.drivers.bird.policy import Family, Policy
+from confsync.drivers.bird.policy import Family, NamedSet, Policy
 from confsync.drivers.bird.syntax import Written, quoted, symbol, verdict, word
 from confsync.model.ids import digest
 
@@ -30,6 +30,7 @@ _DISABLED: Final = "\n  disabled;"
 _HELD: Final = f"{_DISABLED} # held by hand"
 _ID_CHARS: Final = 32
 _KEPT: Final = 4
+_SESSIONS_KEPT: Final = 1024
 _HEAD: Final = re.compile(
     rf'{re.escape(_WARNING)}\ndefine cs_render = "([0-9a-f]{{{_ID_CHARS}}})";\n', re.ASCII
 )
@@ -95,7 +96,6 @@ def _environment() -> Environment:
         "pipe_policies": effective.pipe_policies,
         "pipe_protocol": naming.pipe_protocol,
         "semicolon": Written(";"),
-        "static_protocol": naming.static_protocol,
         "syncer_export": effective.syncer_export,
         "syncer_import": effective.syncer_import,
         "syncer_protocol": naming.syncer_protocol,
@@ -103,7 +103,9 @@ def _environment() -> Environment:
     return environment
 
 
-_TEMPLATE: Final = _environment().get_template("bird.conf.j2")
+_TEMPLATES: Final = _environment()
+_FILE: Final = _TEMPLATES.get_template("bird.conf.j2")
+_SESSION: Final = _TEMPLATES.get_template("session.j2")
 
 
 def render(
@@ -129,7 +131,7 @@ def _render(
 
     Why kept: one pass asks for the same file up to three times, and the next one for the last.
     """
-    body = _TEMPLATE.render(_context(value, held, dict(kept), whole=whole))
+    body = _FILE.render(_context(value, held, dict(kept), whole=whole))
     return f'{_WARNING}\ndefine cs_render = "{_id(body)}";\n{body}'
 
 
@@ -150,8 +152,8 @@ def _context(
         "any_interface": any(one.pattern == "*" for one in value.bfd.interfaces),
         "syncers": naming.syncers(value, whole=whole),
         "announcers": naming.announcers(value, whole=whole),
-        "static_tables": naming.static_tables(value),
-        "session_policies": partial(_session_policies, value),
+        "statics": naming.statics(value),
+        "session_text": partial(_session, value, held, tuple(kept.items())),
     }
 
 
@@ -164,13 +166,49 @@ def _head(
     return Written(f"protocol {word(kind)} {symbol(name)} {{{state}")
 
 
-def _session_policies(
-    value: Bgp, peer: Peer, channel: Channel
-) -> tuple[tuple[str, Policy], tuple[str, Policy]]:
-    return (
-        ("import", effective.session_import(value, peer, channel)),
-        ("export", effective.session_export(value, peer, channel)),
+def _session(
+    value: Bgp,
+    held: frozenset[str],
+    kept: tuple[tuple[str, str], ...],
+    peer: Peer,
+    session: Session,
+) -> Written:
+    policies = tuple(
+        (
+            ("import", effective.session_import(value, peer, channel)),
+            ("export", effective.session_export(value, peer, channel)),
+        )
+        for channel in session.channels
     )
+    own = peer.protocol(session)
+    head = _head(held, dict(kept), "bgp", own, peer.disabled is not None)
+    return _session_text(value.local_as, value.sets, kept, head, peer, session, policies)
+
+
+@lru_cache(maxsize=_SESSIONS_KEPT)
+def _session_text(
+    local_as: int,
+    sets: tuple[NamedSet, ...],
+    kept: tuple[tuple[str, str], ...],
+    head: Written,
+    peer: Peer,
+    session: Session,
+    policies: tuple[tuple[tuple[str, Policy], ...], ...],
+) -> Written:
+    """Return one session's protocol.
+
+    Why kept: a change touches few of hundreds of sessions.
+    """
+    context = {
+        "local_as": local_as,
+        "sets": {one.name: one for one in sets},
+        "names": dict(kept),
+        "head": head,
+        "peer": peer,
+        "session": session,
+        "channels": tuple(zip(session.channels, policies, strict=True)),
+    }
+    return Written(_SESSION.render(context))
 
 
 def render_id(text: str) -> str | None:

@@ -10,20 +10,15 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from confsync.drivers.bird import effective
-from confsync.drivers.bird.bgp import SECTION, Bgp, Channel, Peer
+from confsync.drivers.bird import effective, guards
+from confsync.drivers.bird.bgp import SECTION, Bgp, Peer
+from confsync.drivers.bird.judging import channels, may_permit
 from confsync.drivers.bird.names import symbols
 from confsync.drivers.bird.policy import (
-    Action,
     Address,
-    Family,
     Filter,
     Foreign,
-    Match,
-    Named,
     Network,
-    Policy,
-    Range,
     family_of,
 )
 from confsync.model.errors import Violation, Violations
@@ -94,12 +89,6 @@ def _policy_is_explicit(value: Bgp) -> Iterator[Violation]:
                 )
 
 
-def channels(value: Bgp) -> Iterator[tuple[Peer, Channel]]:
-    """Yield every channel with its peer."""
-    for peer, session in value.pairs:
-        yield from ((peer, channel) for channel in session.channels)
-
-
 def _bfd_has_source(value: Bgp) -> Iterator[Violation]:
     for peer, session in value.pairs:
         if peer.multihop and peer.bfd != "off" and session.source is None:
@@ -112,11 +101,13 @@ def _bfd_has_source(value: Bgp) -> Iterator[Violation]:
 
 
 def _neighbours_differ(value: Bgp) -> Iterator[Violation]:
-    first: dict[Address, Peer] = {}
+    first: dict[tuple[Address, str], Peer] = {}
     for peer, session in value.pairs:
-        if session.neighbor is None or session.neighbor.is_link_local:
-            continue  # a link-local address is another neighbour on each interface
-        other = first.setdefault(session.neighbor, peer)
+        if session.neighbor is None:
+            continue
+        # a link-local address is another neighbour on each interface
+        where = session.interface if session.neighbor.is_link_local else ""
+        other = first.setdefault((session.neighbor, where), peer)
         if other is not peer:
             message = f"{session.neighbor} is the neighbour of {other.name} already"
             yield Violation("CS-V058", _at("peers", peer.name, session.family), message)
@@ -165,49 +156,6 @@ def _nothing_private_leaks(value: Bgp) -> Iterator[Violation]:
                     f"{prefix} is {what} and would be announced to the public AS {peer.asn}",
                     "deny it in the export filter, or do not announce it",
                 )
-
-
-def may_permit(value: Bgp, policy: Policy | None, prefix: Network) -> bool:
-    """Tell whether a policy lets a prefix of our own pass; what cannot be known might.
-
-    Why a foreign filter counts as strict: nothing is known of it, and refusing all would refuse
-    every host that has one.
-    """
-    if policy is None:
-        return False
-    rules = rules_of(value, policy, family_of(prefix))
-    for rule in rules.rules if rules else ():
-        sure, maybe = _meets(value, rule.match, prefix)
-        if not maybe or rule.action is Action.NEXT:
-            continue
-        if rule.action is Action.PERMIT:
-            return True
-        if sure:
-            return False
-    return rules is not None and rules.permit
-
-
-def rules_of(value: Bgp, policy: Policy, family: Family) -> Filter | None:
-    """Return the rules of a policy; None where they are another hand's, or not there at all."""
-    if isinstance(policy, Named):
-        found = (getattr(one, family) for one in value.filters if one.name == policy.filter)
-        return next(found, None)
-    return policy if isinstance(policy, Filter) else None
-
-
-def _meets(value: Bgp, match: Match, prefix: Network) -> tuple[bool, bool]:
-    """Tell whether a prefix meets a rule for certain, and whether it may."""
-    ranges: tuple[Range, ...] = match.prefixes
-    if match.prefix_set:
-        found = next((one for one in value.sets if one.name == match.prefix_set), None)
-        ranges += getattr(found, str(family_of(prefix)), ())
-    asks_prefix = bool(match.prefixes or match.prefix_set)
-    if asks_prefix and not any(one.matches(prefix) for one in ranges):
-        return False, False
-    if match.length and not match.length[0] <= prefix.prefixlen <= match.length[1]:
-        return False, False
-    only = Match(match.prefixes, match.prefix_set, match.length)
-    return match == only, True
 
 
 def _timers_fit(value: Bgp) -> Iterator[Violation]:
@@ -291,6 +239,10 @@ def _foreign_is_let_be(value: Bgp) -> Iterator[Violation]:
                 message = f"drained, but {policy.foreign} is another hand's: nothing can be added"
                 hint = "disable the peer, or drain it in that filter"
                 yield Violation("CS-V082", _at("peers", peer.name, "drain"), message, hint)
+        if peer.guard and isinstance(channel.imports, Foreign):
+            message = f"set, but {channel.imports.foreign} is another hand's: nothing can be added"
+            place = _at("peers", peer.name, "guard")
+            yield Violation("CS-V082", place, message, "guard in that filter, and remove it here")
     for one in value.syncers:
         if one.source_address is not None and isinstance(one.exports, Foreign):
             message = f"set, but {one.exports.foreign} is another hand's: nothing can be added"
@@ -326,6 +278,13 @@ def _only_between_as(value: Bgp) -> Iterator[Violation]:
             yield Violation("CS-V085", _at("peers", peer.name, "role"), message, "remove it")
 
 
+def _own_as_is_one_thing(value: Bgp) -> Iterator[Violation]:
+    for peer in value.peers:
+        if peer.allow_local_as and guards.OWN_AS in peer.guard:
+            message = f"{guards.OWN_AS} refuses all that allow_local_as lets in"
+            yield Violation("CS-V087", _at("peers", peer.name, "guard"), message, "remove one")
+
+
 RULES: Final[tuple[Callable[[Bgp], Iterator[Violation]], ...]] = (
     _as_exists,
     _has_address,
@@ -345,6 +304,7 @@ RULES: Final[tuple[Callable[[Bgp], Iterator[Violation]], ...]] = (
     _reflection_fits,
     _stale_needs_restart,
     _only_between_as,
+    _own_as_is_one_thing,
 )
 
 

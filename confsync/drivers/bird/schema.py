@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
+from pydantic.fields import FieldInfo
 
 from confsync.drivers.bird import fields
 from confsync.drivers.bird.bgp import SECTION
@@ -44,6 +45,7 @@ from confsync.drivers.bird.policy_shapes import (
 )
 from confsync.model.errors import Violation, Violations
 from confsync.model.ids import Json, Path, Tree
+from confsync.model.section import Place
 
 _Id = Annotated[IPv4Address | str, PlainValidator(fields.read_router_id)]
 _Family = Annotated[str, PlainValidator(fields.choice("a family", *Family))]
@@ -145,7 +147,11 @@ def _place(path: Path, tree: Json) -> Path:
 
 
 _MAPS: Final = ("peers", "groups", "announce", "routes", "sets", "filters", "kernels", "pipes")
-_KINDS: Final = {"model_type": "a map", "dict_type": "a map", "tuple_type": "a list"}
+_KINDS: Final = {
+    "model_type": ("a map", "write its keys below it"),
+    "dict_type": ("a map", "write each by its name, such as NAME: {...}"),
+    "tuple_type": ("a list", "write each of its parts after a dash"),
+}
 
 
 def _violation(error: Any, tree: Json) -> Violation:
@@ -159,8 +165,8 @@ def _violation(error: Any, tree: Json) -> Violation:
     if kind == "extra_forbidden":
         hint = _nearest(str(path[-1]), path[:-1])
         return Violation("CS-V040", place, "unknown key", hint)
-    wanted = _KINDS.get(kind, "of this kind")
-    return Violation("CS-V042", place, f"{fields.shown(error['input'])} is not {wanted}")
+    wanted, hint = _KINDS.get(kind, ("of this kind", ""))
+    return Violation("CS-V042", place, f"{fields.shown(error['input'])} is not {wanted}", hint)
 
 
 def _nearest(key: str, path: Path) -> str:
@@ -169,22 +175,56 @@ def _nearest(key: str, path: Path) -> str:
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
 
 
+def described(path: Path) -> Place | None:
+    """Return what may stand at a place of a document, None = there is no such key."""
+    kind: Any = Document
+    default: Json = None
+    for part in path:
+        found = _field(kind, part)
+        kind = _below(kind, part)
+        if kind is None:
+            return None
+        default = _shown(found.get_default(call_default_factory=True)) if found else None
+    if _is_shape(kind):
+        return Place("a map", keys=_keys(kind))
+    words = {dict: "a map by name", tuple: "a list"}
+    return Place(words.get(get_origin(kind), "a value"), default)
+
+
+def _shown(default: object) -> Json:
+    """Return a default that can be said in one word."""
+    return default if isinstance(default, bool | int | str) and default != "" else None
+
+
 def _known_keys(path: Path) -> tuple[str, ...]:
     """Return the keys that the map at a path may have."""
     kind: Any = Document
     for part in path:
         kind = _below(kind, part)
-    return tuple(field.alias or name for name, field in kind.model_fields.items())
+    return _keys(kind)
+
+
+def _keys(shape: Any) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in shape.model_fields.items())
 
 
 def _below(kind: Any, part: str | int) -> Any:
-    """Return the type of one part of a type, without what is said about it."""
+    """Return the type of one part of a type, without what is said about it; None = no part."""
     if get_origin(kind) is dict:
         return _bare(get_args(kind)[1])
     if get_origin(kind) is tuple:
-        return _bare(get_args(kind)[0])
-    found = next(f for name, f in kind.model_fields.items() if part == (f.alias or name))
-    return _bare(found.annotation)
+        return _bare(get_args(kind)[0]) if isinstance(part, int) else None
+    found = _field(kind, part)
+    return _bare(found.annotation) if found else None
+
+
+def _field(kind: Any, part: str | int) -> FieldInfo | None:
+    fields_ = kind.model_fields.items() if _is_shape(kind) else ()
+    return next((field for name, field in fields_ if part == (field.alias or name)), None)
+
+
+def _is_shape(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Shape)
 
 
 def _bare(kind: Any) -> Any:

@@ -9,25 +9,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from confsync.drivers.bird import capabilities, effective
 from confsync.drivers.bird.bgp import SECTION, Bgp, Channel, Peer, Session
 from confsync.drivers.bird.build import build
-from confsync.drivers.bird.doubts import doubtful
-from confsync.drivers.bird.impact import differences, objects
+from confsync.drivers.bird.doubts import doubtful, forgotten
+from confsync.drivers.bird.impact import differences, impact_word, objects
+from confsync.drivers.bird.inherit import fallbacks
 from confsync.drivers.bird.names import protocols
 from confsync.drivers.bird.policy import Family, Network, Policy
 from confsync.drivers.bird.render import render, render_id
 from confsync.drivers.bird.rules import broken
-from confsync.drivers.bird.schema import read
+from confsync.drivers.bird.schema import described, read
 from confsync.drivers.bird.tree import tree_of
 from confsync.model import limits
 from confsync.model.errors import SchemaViolated, Violations
-from confsync.model.ids import DriverName, Json, ObjectId, SectionName, Tree, canonical, digest
+from confsync.model.ids import (
+    DriverName,
+    Json,
+    ObjectId,
+    Path,
+    SectionName,
+    Tree,
+    canonical,
+    digest,
+)
 from confsync.model.plan import Difference, Impact, Step
-from confsync.model.section import Observed, Scope
+from confsync.model.section import Deadline, Observed, Place, Scope
 
 DRIVER: Final = DriverName("bird")
 DRIFT: Final = "what runs is not what was applied"
@@ -58,6 +68,10 @@ class BgpSection:
         """Return what is allowed but deserves a second look."""
         return doubtful(value)
 
+    def deadlines(self, value: Bgp) -> tuple[Deadline, ...]:
+        """Return what is withheld, with when it should be given back."""
+        return forgotten(value)
+
     def inventory(self, value: Bgp) -> frozenset[ObjectId]:
         """Return the peers, sessions and prefixes of a value."""
         return objects(value)
@@ -65,6 +79,15 @@ class BgpSection:
     def canonical(self, value: Bgp) -> bytes:
         """Return the explicit document, which `parse` reads back."""
         return canonical(tree_of(value))
+
+    def describe(self, path: Path) -> Place | None:
+        """Return what may stand at a place, with what a change of it does."""
+        found = described(path)
+        return found and replace(found, impact=impact_word(path))
+
+    def fallbacks(self, tree: Tree, path: Path) -> tuple[Path, ...]:
+        """Return where a peer's value comes from while it says nothing itself."""
+        return fallbacks(tree, path)
 
     def plan(self, want: Bgp, had: Bgp | None, seen: Observed) -> tuple[Step, ...]:
         """Return the one step to what is wanted, or nothing if it stands already.
@@ -79,7 +102,7 @@ class BgpSection:
             return ()
         drifted = had is not None and not detail["adopted"] and not _stands(had, detail)
         items = _differences(had, want, detail, drifted=drifted)
-        changes = _Changes(had, want, objects(had), items, drifted)
+        changes = _Changes(had, want, objects(had), _channels_of(had), items, drifted)
         written = _Written.of(want, detail)
         return (_step(changes, detail, written),)
 
@@ -112,16 +135,20 @@ class _Written:
         return cls(render(want, held, names, whole=whole), names, there, held, off)
 
 
+_Channels = Mapping[Family, tuple[Peer, Channel]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Changes:
     """From what to what; `drifted` = the host is not at `had`, so nothing is known to be kept.
 
-    Shape: `existing` are the objects of `had`.
+    Shape: `existing` are the objects of `had`, `channels` those of its sessions.
     """
 
     had: Bgp | None
     want: Bgp
     existing: frozenset[ObjectId]
+    channels: Mapping[ObjectId, _Channels]
     items: tuple[Difference, ...]
     drifted: bool
 
@@ -279,7 +306,7 @@ def _may_import_anew(changes: _Changes, peer: Peer, session: Session) -> bool:
     """Tell whether the plan changes what a session may bring."""
     if changes.drifted or changes.had is None:
         return True
-    before = _channels_before(changes.had, peer, session)
+    before = changes.channels.get(peer.session_id(session), {})
     return before.keys() != set(session.carries) or any(
         _imports(changes.had, *before[channel.family]) != _imports(changes.want, peer, channel)
         for channel in session.channels
@@ -294,7 +321,7 @@ def _may_export_anew(changes: _Changes, peer: Peer, session: Session) -> bool:
     """
     if changes.drifted or changes.had is None:
         return True
-    before = _channels_before(changes.had, peer, session)
+    before = changes.channels.get(peer.session_id(session), {})
     if before.keys() != set(session.carries):
         return True
     for channel in session.channels:
@@ -327,14 +354,10 @@ def _words(value: Bgp) -> Judged:
     return (value.filters, value.sets, value.foreign)
 
 
-def _channels_before(
-    had: Bgp, peer: Peer, session: Session
-) -> Mapping[Family, tuple[Peer, Channel]]:
-    """Return the channels that a session had, by their family."""
-    wanted = peer.session_id(session)
-    return {
-        channel.family: (owner, channel)
-        for owner, old in had.pairs
-        if owner.session_id(old) == wanted
-        for channel in old.channels
-    }
+def _channels_of(value: Bgp | None) -> Mapping[ObjectId, _Channels]:
+    """Return the channels of each session, by their family."""
+    found: dict[ObjectId, dict[Family, tuple[Peer, Channel]]] = {}
+    for peer, session in value.pairs if value else ():
+        channels = found.setdefault(peer.session_id(session), {})
+        channels |= {channel.family: (peer, channel) for channel in session.channels}
+    return found

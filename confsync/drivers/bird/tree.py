@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Final
 
 from confsync.drivers.bird import build, policy_build
@@ -29,6 +30,7 @@ from confsync.drivers.bird.policy import Policy
 from confsync.model.ids import Json
 
 _KERNEL: Final = ("learn", "persist", "scan_s", "metric", "preference", "graceful_restart")
+_KEPT: Final = 1024
 
 
 def tree_of(value: Bgp) -> dict[str, Json]:
@@ -59,11 +61,16 @@ def tree_of(value: Bgp) -> dict[str, Json]:
     }
 
 
-def peer_tree(peer: Peer) -> dict[str, Json]:
-    """Return a peer as its part of a document."""
+@lru_cache(maxsize=_KEPT)
+def peer_tree(peer: Peer) -> Mapping[str, Json]:
+    """Return a peer as its part of a document.
+
+    Why kept: a change touches few of hundreds of peers.
+    """
     tree: dict[str, Json] = {key: _plain(getattr(peer, key)) for key in build.PLAIN}
     tree |= {key: getattr(peer.timers, key) for key in Timers.__slots__}
     tree |= {"asn": peer.asn, "multihop": peer.multihop or False}
+    tree["guard"] = list(peer.guard) or None
     for key, held in (("drain", peer.drain), ("disabled", peer.disabled)):
         tree[key] = None if held is None else _withheld(held)
     by_family: dict[str, dict[str, Json]] = {}
@@ -160,11 +167,14 @@ def _bfd(one: Bfd) -> Json:
             "interval_ms": one.interval_ms,
             "multiplier": one.multiplier,
             "interfaces": {
-                each.pattern: {
-                    "interval_ms": each.interval_ms,
-                    "multiplier": each.multiplier,
-                    "passive": each.passive,
-                }
+                each.pattern: _said(
+                    {
+                        "interval_ms": each.interval_ms,
+                        "multiplier": each.multiplier,
+                        "passive": each.passive,
+                        "rx_ms": each.rx_ms,
+                    }
+                )
                 for each in one.interfaces
             },
             "neighbors": [
@@ -172,6 +182,7 @@ def _bfd(one: Bfd) -> Json:
                 for each in one.neighbors
             ],
             "name": one.protocol,
+            "rx_ms": one.rx_ms,
         }
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from confsync.drivers.bird.bgp import Bgp
 from confsync.drivers.bird.driver import BirdDriver, BirdSettings
 from confsync.drivers.bird.section import BgpSection
 from confsync.model.section import Ownership
+from tests.lab import HERE
 
 if TYPE_CHECKING:
     from confsync.model.ids import Json
@@ -20,8 +22,10 @@ REVERT_S = 30.0
 class Driven:
     """One host: its daemon, the driver on it, and what was committed last."""
 
-    def __init__(self, lab: Lab, text: str | None = None, **settings: Any) -> None:
-        self.bird = lab.bird("near", text)
+    def __init__(
+        self, lab: Lab, text: str | None = None, *, options: tuple[str, ...] = (), **settings: Any
+    ) -> None:
+        self.bird = lab.bird("near", text, HERE, *options)
         self.adopted: Json | None = None
         self.settings = BirdSettings(
             enabled=True,
@@ -98,3 +102,8 @@ def peered(far: FarEnd, *, bfd: bool = False, **changes: Any) -> dict[str, Any]:
         "export": permit,
         "announce": {"one": "192.0.2.0/24"},
     }
+
+
+def with_text(step: Step, text: str) -> Step:
+    """Return the step as if the section had rendered another text."""
+    return dataclasses.replace(step, args={**step.args, "text": text})

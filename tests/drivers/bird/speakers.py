@@ -7,6 +7,9 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from confsync.drivers.bird.bgp import Announcement, Bfd, Bgp, Channel, Peer, Session, Syncer, Timers
+from confsync.drivers.bird.detail import blank
+from confsync.drivers.bird.driver import BirdSettings
+from confsync.drivers.bird.observe import Place
 from confsync.drivers.bird.policy import (
     Action,
     Changes,
@@ -17,6 +20,9 @@ from confsync.drivers.bird.policy import (
     Range,
     Rule,
 )
+from confsync.drivers.bird.render import render, render_id
+from confsync.model.ids import digest
+from confsync.model.section import Observed, Ownership
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,3 +96,21 @@ def verdict(text: str, folder: Path) -> tuple[int, str]:
     argv = ["/usr/sbin/bird", "-p", "-c", str(path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
+
+
+def seen(value: Bgp | None, **fields) -> Observed:
+    """Return what the driver would report of a host that runs a value."""
+    file_held = fields.get("file_held", [])
+    text = None if value is None else render(value, frozenset(file_held))
+    written = render_id(text) if text else None
+    place = Place("/etc/bird/bird.conf", "/run/bird/bird.ctl")
+    detail = {
+        **blank(BirdSettings().model_dump(), place, None),
+        "version": "2.0.12",
+        "disk": digest(text.encode()) if text else "0" * 64,
+        "disk_render": written,
+        "running_render": written,
+        "file_held": file_held,
+        **fields,
+    }
+    return Observed(Ownership.OWNED, detail)

@@ -20,7 +20,7 @@ from confsync.model.errors import (
 from confsync.model.ids import digest
 from confsync.model.section import Ownership
 from confsync.ports import Position, Verdict
-from tests.drivers.bird.driven import Driven, bgp, peered
+from tests.drivers.bird.driven import Driven, with_text
 from tests.lab.wait import wait_until
 
 pytestmark = pytest.mark.root
@@ -36,11 +36,6 @@ def host(lab):
     driven = Driven(lab)
     yield driven
     driven.driver.close()
-
-
-def with_text(step, text):
-    """Return the step as if the section had rendered another text."""
-    return dataclasses.replace(step, args={**step.args, "text": text})
 
 
 def runs(host, step):
@@ -94,6 +89,13 @@ async def test_owner_and_mode_survive_the_change(host):
     await host.committed(**ONE)
     found = host.bird.config.stat()
     assert (0o604, 0, 12) == (found.st_mode & 0o777, found.st_uid, found.st_gid)
+
+
+async def test_the_label_of_the_file_survives_the_change(host):
+    label = b"system_u:object_r:etc_t:s0\0"
+    os.setxattr(host.bird.config, "security.selinux", label)
+    await host.committed(**ONE)
+    assert label == os.getxattr(host.bird.config, "security.selinux")
 
 
 async def test_a_host_without_a_file_gets_one_that_birds_group_may_read(host):
@@ -490,91 +492,3 @@ async def test_a_hung_bird_is_never_waited_for_without_end(host):
     host.bird.cont()
     await host.driver.undo(step, saved)
     assert Position.OLD == await host.driver.position(step, saved)
-
-
-# --- health on real sessions
-
-
-async def sampled(host, step):
-    (probe,) = host.driver.probes(step)
-    return probe, await probe.sample()
-
-
-async def judged_until(probe, baseline, verdict):
-    """Sample until the verdict is as wanted; the test's time-out is the deadline."""
-    while (judged := probe.judge(baseline, (await probe.sample(),))).verdict is not verdict:
-        assert judged.verdict is Verdict.WAIT, judged
-    return judged
-
-
-@pytest.fixture
-def far(lab):
-    return lab.far_end(1, bfd=True)
-
-
-async def test_a_new_session_is_waited_for_and_a_hitless_change_keeps_it(host, far):
-    step, saved = await host.prepare(**peered(far, bfd=True))
-    probe, baseline = await sampled(host, step)
-    await host.driver.apply(step, saved, 30)
-    waiting = probe.judge(baseline, (await probe.sample(),))
-    assert waiting.verdict is Verdict.WAIT
-    assert waiting.reason.startswith("far not Established: ")
-    await judged_until(probe, baseline, Verdict.OK)
-    await host.driver.commit(step, saved)
-    host.had = bgp(**peered(far, bfd=True))
-    wait_until("routes", host.bird.host.routes, timeout_s=10)
-    document = peered(far, bfd=True, description="rack 7")
-    step, saved = await host.prepare(**document)
-    probe, baseline = await sampled(host, step)
-    assert {"real": 1, "dead": 0} == baseline["kernel"]["ipv4"]
-    await host.driver.apply(step, saved, 30)
-    assert Verdict.OK is probe.judge(baseline, (await probe.sample(),)).verdict
-    await host.driver.commit(step, saved)
-    _, after = await sampled(host, step)
-    name = "cs_far_ipv4"
-    assert baseline["protocols"][name]["since"] == after["protocols"][name]["since"]
-
-
-async def test_a_wrong_as_is_never_healthy_and_undo_brings_the_session_back(host, far):
-    document = peered(far)
-    await host.committed(**document)
-    host.bird.wait_established("cs_far_ipv4")
-    wait_until("routes", host.bird.host.routes, timeout_s=10)
-    step, saved = await host.prepare(**peered(far, asn=64999))
-    probe, baseline = await sampled(host, step)
-    await host.driver.apply(step, saved, 30)
-    judged = probe.judge(baseline, (await probe.sample(),))
-    assert Verdict.WAIT is judged.verdict
-    assert judged.reason.startswith("far not Established: ")
-    await host.driver.undo(step, saved)
-    assert Position.OLD == await host.driver.position(step, saved)
-    host.bird.wait_established("cs_far_ipv4")
-    wait_until("routes", host.bird.host.routes, timeout_s=10)
-
-
-async def test_routes_that_leave_the_kernel_are_never_healthy(host, far):
-    await host.committed(**peered(far))
-    host.bird.wait_established("cs_far_ipv4")
-    wait_until("routes", host.bird.host.routes, timeout_s=10)
-    step = await host.plan(**peered(far, description="rack 7"))
-    bad = with_text(step, step.args["text"].replace("if source = RTS_BGP then accept;", ""))
-    await host.driver.check(bad)
-    saved = await host.driver.checkpoint(bad)
-    probe, baseline = await sampled(host, bad)
-    await host.driver.apply(bad, saved, 30)
-    wait_until("routes gone", lambda: not host.bird.host.routes(), timeout_s=10)
-    judged = probe.judge(baseline, (await probe.sample(),))
-    expected = "kernel ipv4: no routes with a next hop, 1 before"
-    assert (Verdict.WAIT, expected) == (judged.verdict, judged.reason)
-    await host.driver.undo(bad, saved)
-    assert list(host.bird.host.routes()) == ["198.18.1.0/24"]
-
-
-async def test_a_peer_that_was_down_before_is_nobodys_fault(host, far):
-    far.bird.kill()
-    await host.committed(**peered(far))
-    step, saved = await host.prepare(**peered(far, description="rack 7"))
-    probe, baseline = await sampled(host, step)
-    await host.driver.apply(step, saved, 30)
-    assert Verdict.OK is probe.judge(baseline, (await probe.sample(),)).verdict
-    await host.driver.commit(step, saved)

@@ -70,6 +70,8 @@ MAIN = {**with_main(), "marker": None, "window": None}
 BEFORE = sample(marker="a" * 32, window=None)
 ACTIVE = protocol(info="Active, Socket: Connection refused", since="10:00:09.000")
 RESET = protocol(since="10:00:09.000")
+OFF_BEFORE = {**protocol(), "state": "down", "info": ""}
+OFF = {**OFF_BEFORE, "since": "10:00:09.000"}  # BIRD dates what is disabled anew at each configure
 LIMITED = copy.deepcopy(protocol())
 LIMITED["channels"]["ipv4"]["limit_hit"] = True
 CHANNEL_DOWN = copy.deepcopy(protocol())
@@ -126,6 +128,8 @@ NO_KERNEL = {"ipv4": {"real": 0, "dead": 5}, "ipv6": {"real": 5, "dead": 0}}
         (fragment(), MAIN, with_main(), "ok", ""),
         (fragment(), MAIN, sample(), "failed", "protocol kernel1 is missing"),
         (fragment(), MAIN, with_main(RESET), "failed", "kernel1 is not ours, and was reset"),
+        (fragment(), MAIN, with_main(OFF), "failed", "kernel1 is not ours, and was reset"),
+        (fragment(), {**MAIN, **with_more("kernel1", OFF_BEFORE)}, with_main(OFF), "ok", ""),
         ({**expect(), "dynamic": ["office"]}, BEFORE, with_more("office1"), "ok", ""),
         ({**expect(), "dynamic": ["office"]}, BEFORE, with_more("other1"),
          "failed", "other1 is there"),
@@ -190,3 +194,21 @@ DAY = "2026-11-22"
 def test_only_a_change_of_state_moves_since(after, expected):
     before = dict.fromkeys(("cs_device", RR1, RR2), f"{DAY} 10:00:00.000")
     assert expected == moved(before, before | after)
+
+
+@pytest.mark.parametrize(
+    ("before", "same", "later"),
+    [
+        ("10:00:00.000", "10:00:00.004", "10:00:03.000"),
+        ("10:00:00.000", f"{DAY} 10:00:00.004", f"{DAY} 10:00:03.000"),
+        (DAY, DAY, "10:00:03.000"),
+        (DAY, f"{DAY} 10:00:00.000", "2026-11-24 10:00:00.000"),
+    ],
+    ids=["times", "times, then ours", "days", "days, then ours"],
+)
+def test_a_reset_is_seen_under_the_time_format_of_another_hand(before, same, later):
+    found = moved(
+        dict.fromkeys(("device1", "far", "near"), before),
+        {"device1": same, "far": same, "near": later},
+    )
+    assert {"near"} == found

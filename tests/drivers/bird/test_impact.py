@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,12 +13,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from confsync.drivers.bird.bgp import Bgp
-from confsync.drivers.bird.impact import PEER_IMPACT, SECTION_IMPACT, differences
+from confsync.drivers.bird.impact import PEER_IMPACT, SECTION_IMPACT, differences, objects
 from confsync.drivers.bird.peer_shapes import PeerShape
-from confsync.drivers.bird.render import render
+from confsync.drivers.bird.policy import Family
+from confsync.drivers.bird.render import protocols, render
 from confsync.drivers.bird.schema import Document
 from confsync.model.ids import ObjectId
-from confsync.model.plan import Impact
+from confsync.model.plan import Impact, Plan, Step
+from confsync.model.policy import Budgets, refusals
 from tests.drivers.bird.golden_cases import BGP
 from tests.lab import HERE
 from tests.lab.bird import PROTOCOL, Bird, Since, far_config, far_session
@@ -49,6 +52,7 @@ INSIDE = {"asn": "internal"}
 STAYS = {"graceful_restart": True}
 STALE = {**STAYS, "llgr": True}
 RANGE = {"ipv4": None, "ipv4_range": "10.7.0.0/24", "dynamic_name": "near"}
+PERMIT4 = {"ipv4": {"default": "permit"}}
 HELD = {"reason": "CHG-1", "until": "2030-01-01T00:00:00Z"}
 
 
@@ -68,7 +72,10 @@ ROWS = [
     Row("next_hop", "self", NOBODY),
     Row("required", False, NOBODY),
     Row("bfd", True, NOBODY),
+    Row("bfd", "graceful", NOBODY, {"bfd": True}),
+    Row("bfd", True, NOBODY, {"bfd": "graceful"}),
     Row("drain", HELD, NOBODY),
+    Row("guard", ["bogons", "own_as", "graceful_shutdown"], NOBODY),
     Row("disabled", HELD, BOTH),
     Row("preference", 90, NOBODY),
     Row("keep_filtered", True, NOBODY),
@@ -150,9 +157,19 @@ SECTION_ROWS = [
     ("bfd.multiplier", 5, NOBODY),
     ("kernel.learn", True, NOBODY),
     ("kernel.metric", 77, NOBODY),
+    ("kernel.persist", False, NOBODY),
+    ("kernel.scan_s", 9, NOBODY),
+    ("kernel.merge_paths", False, NOBODY),
+    ("kernel.preference", 9, NOBODY),
+    ("kernel.graceful_restart", True, NOBODY),
     ("kernel.export", False, NOBODY),
+    ("kernel.import", {"ipv4": {"default": "permit"}}, NOBODY),
+    ("kernel.source_address", {"ipv4": "10.7.0.1"}, NOBODY),
 ]
-RESTARTS_KERNEL = frozenset({"kernel.learn", "kernel.metric"})
+RESTARTS_KERNEL = {"kernel.learn", "kernel.scan_s", "kernel.merge_paths", "kernel.metric"}
+
+
+Change = tuple[dict[str, Any], dict[str, Any], frozenset[str]]
 
 
 def parsed(tree) -> Bgp:
@@ -168,33 +185,46 @@ def base(also: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     return tree
 
 
-def with_change(dotted: str, after, also: Mapping[str, Any] = MappingProxyType({})) -> Bgp:
+def with_change(
+    dotted: str, after: Any, also: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     tree = base(also)
     inner = tree
     *parents, last = dotted.split(".")
     for part in parents:
         inner = inner.setdefault(part, {})
     inner[last] = after
-    return parsed(tree)
+    return tree
 
 
-def all_changes(folder: str) -> dict[str, tuple[Bgp, Bgp, frozenset[str]]]:
-    """Return every row by its dotted path: from what, to what, and who is hit."""
-    files = {"SECRET": f"{folder}/secret.conf"}
-
-    def known(value: Any) -> Any:
-        if isinstance(value, list) and value and "path" in value[0]:
-            return [{**one, "path": f"{folder}/empty.conf"} for one in value]
-        return files.get(value, value) if isinstance(value, str) else value
-
+def peer_changes(folder: str) -> dict[str, Change]:
+    """Return every row of a peer by its path: from what, to what, and who is hit."""
     changes = {}
     for field, after, hit, also in ROWS:
-        dotted, more = f"peers.p.{field}", {key: known(part) for key, part in also.items()}
-        had, want = parsed(base(more)), with_change(dotted, known(after), more)
-        changes[dotted] = (had, want, hit)
-    for dotted, after, hit in SECTION_ROWS:
-        changes[dotted] = (parsed(BASE), with_change(dotted, known(after)), hit)
+        dotted, more = f"peers.p.{field}", {key: known(part, folder) for key, part in also.items()}
+        want = with_change(dotted, known(after, folder), more)
+        seen_before = f", from {dict(more)}" if dotted in changes else ""
+        changes[dotted + seen_before] = (base(more), want, hit)
     return changes
+
+
+def section_changes(folder: str) -> dict[str, Change]:
+    """Return every row of the section likewise."""
+    return {
+        dotted: (BASE, with_change(dotted, known(after, folder)), hit)
+        for dotted, after, hit in SECTION_ROWS
+    }
+
+
+def all_changes(folder: str) -> dict[str, Change]:
+    return peer_changes(folder) | section_changes(folder)
+
+
+def known(value: Any, folder: str) -> Any:
+    """Put files that exist into a row."""
+    if isinstance(value, list) and value and "path" in value[0]:
+        return [{**one, "path": f"{folder}/empty.conf"} for one in value]
+    return f"{folder}/secret.conf" if value == "SECRET" else value
 
 
 def predicted(items) -> frozenset[str]:
@@ -227,9 +257,15 @@ def pair(lab):
     return lab.bird("near", render(parsed(BASE))), lab.bird("far", far_text(), far)
 
 
-def far_text(*, bfd: bool = False) -> str:
-    sessions = far_session("v4", "10.7.0.1", 65501, bfd=bfd)
-    sessions += far_session("v6", "fd07::1", 65501, bfd=bfd)
+def far_text(*numbers: int, bfd: bool = False) -> str:
+    sessions = "".join(
+        far_session(f"v4_{number}", f"10.7.{number}.1", 65501, bfd=bfd)
+        + far_session(f"v6_{number}", f"fd07:{number}::1", 65501, bfd=bfd)
+        for number in numbers
+    )
+    if not numbers:
+        sessions = far_session("v4", "10.7.0.1", 65501, bfd=bfd)
+        sessions += far_session("v6", "fd07::1", 65501, bfd=bfd)
     # It never connects by itself: a collision of two connections would look like a reset.
     sessions = sessions.replace("hold time 9;", "passive; hold time 9;")
     return far_config("10.0.0.2", 65502, sessions, originate=("198.51.100.0/24",))
@@ -250,43 +286,96 @@ def test_every_field_has_a_row():
 @pytest.mark.parametrize("dotted", all_changes("/secret"))
 def test_the_table_says_whom_a_change_hits(dotted):
     had, want, hit = all_changes("/secret")[dotted]
-    items = differences(had, want)
+    items = differences(parsed(had), parsed(want))
     assert items
     assert hit == predicted(items)
-    if not dotted.startswith(("kernel.", "pipes.", "direct")):
+    if dotted.startswith("kernel."):
+        restarts = Impact.KERNEL_RESTART in {item.impact for item in items}
+        assert restarts is (dotted in RESTARTS_KERNEL)
+    elif not dotted.startswith(("pipes.", "direct")):
         expected = Impact.SESSION_RESET if hit else Impact.HITLESS
         assert {expected} == {item.impact for item in items}
 
 
-@pytest.mark.root
-@pytest.mark.timeout(400)
-def test_bird_resets_the_sessions_that_the_table_names(pair, tmp_path):
-    near, far = pair
+@pytest.fixture
+def folder(tmp_path):
+    """Give the files that rows draw in."""
     (tmp_path / "secret.conf").write_text('password "x";\n')
     (tmp_path / "empty.conf").write_text("# nothing yet\n")
-    changes = all_changes(str(tmp_path))
-    measured, kernels = {}, set()
+    return str(tmp_path)
+
+
+def measured(near: Bird, had: Bgp, want: Bgp) -> set[str]:
+    """Return the protocols that a change restarts or removes."""
+    time.sleep(0.1)  # a reset must be told from the wavering of BIRD's clock
+    before = since(near)
+    assert before.keys() >= set(protocols(had))
+    configure(near, want)
+    after = since(near)
+    return {name for name, moment in before.items() if moment != after.get(name)}
+
+
+@pytest.mark.root
+def test_bird_resets_the_sessions_that_the_table_names_for_the_section(pair, folder):
+    near, far = pair
+    resets, kernels = {}, set()
+    changes = section_changes(folder)
     for dotted, (had, want, _) in changes.items():
-        configure(near, had)
-        if had == parsed(BASE):
-            near.wait_established()
-            far.wait_established()
-        time.sleep(0.1)  # a reset must be told from the wavering of BIRD's clock
-        before = since(near)
-        configure(near, want)
-        after = since(near)
-        measured[dotted] = frozenset(one for one in BOTH if before[one] != after.get(one))
-        if before["cs_kernel4"] != after["cs_kernel4"]:
+        configure(near, parsed(had))
+        near.wait_established()
+        far.wait_established()
+        moved = measured(near, parsed(had), parsed(want))
+        resets[dotted] = moved & BOTH
+        if "cs_kernel4" in moved:
             kernels.add(dotted)
-        assert before["cs_announce4"] == after["cs_announce4"]
-    assert {dotted: hit for dotted, (_, _, hit) in changes.items()} == measured
+        assert "cs_announce4" not in moved
+    assert {dotted: hit for dotted, (_, _, hit) in changes.items()} == resets
     assert RESTARTS_KERNEL == kernels
+
+
+def numbered(tree: dict[str, Any], number: int) -> Any:
+    """Return the one peer of a row with a name and networks of its own."""
+    text = json.dumps(tree["peers"]["p"]).replace("10.7.0.", f"10.7.{number}.")
+    return json.loads(text.replace("fd07::", f"fd07:{number}::"))
+
+
+def addresses(numbers: Iterable[int], end: int) -> list[str]:
+    return [one for n in numbers for one in (f"10.7.{n}.{end}/24", f"fd07:{n}::{end}/64")]
+
+
+@pytest.mark.root
+def test_bird_resets_the_sessions_that_the_table_names_for_a_peer(lab, folder):
+    """Every row is a peer with two sessions of its own, and all of them change at the same time."""
+    changes = peer_changes(folder)
+    rows = dict(enumerate(changes, start=1))
+    host = lab.namespace("far")
+    options = {"near_addresses": addresses(rows, 1), "far_addresses": addresses(rows, 2)}
+    lab.cable(HERE, "near0", host, "far0", **options)
+    had, want = (
+        parsed({**BASE, "peers": {f"p{n}": numbered(changes[rows[n]][side], n) for n in rows}})
+        for side in (0, 1)
+    )
+    near = lab.bird("near", render(had))
+    lab.bird("far", far_text(*rows), host)
+    # What the far end cannot agree to at first is not waited for: it is restarted all the same.
+    usual = [n for n, row in rows.items() if changes[row][0] == base() or not changes[row][2]]
+    near.wait_established(*(f"cs_p{n}_{family}" for n in usual for family in Family))
+    moved = measured(near, had, want)
+    resets = {row: hits_of(number, moved) for number, row in rows.items()}
+    assert {row: hit for row, (_, _, hit) in changes.items()} == resets
+    assert {"cs_device", "cs_kernel4", "cs_kernel6", "cs_announce4"}.isdisjoint(moved)
+
+
+def hits_of(number: int, moved: set[str]) -> frozenset[str]:
+    """Return which of a numbered peer's sessions moved, as rows call them."""
+    names = {f"cs_p_{family}": f"cs_p{number}_{family}" for family in Family}
+    return frozenset(said for said, name in names.items() if name in moved)
 
 
 @pytest.mark.root
 def test_a_peer_that_loses_bfd_resets_the_session(pair):
     near, far = pair
-    with_bfd = with_change("peers.p.bfd", after=True)
+    with_bfd = parsed(with_change("peers.p.bfd", after=True))
     near.wait_established()
     before = since(near)
     far.configure(far_text(bfd=True))
@@ -397,3 +486,42 @@ def test_equal_values_do_not_differ():
 def test_everything_is_new_to_a_host_without_memory():
     items = differences(None, parsed(BASE))
     assert {("+", Impact.HITLESS, frozenset())} == {(one.op, one.impact, one.hits) for one in items}
+
+
+# --- both reflectors at once
+
+
+def reflected(**changes: dict[str, Any]) -> Bgp:
+    """Return a host with two reflectors of its own AS and one neighbour of another one."""
+    peers = {
+        "rr1": {"ipv4": "10.7.0.11", "asn": 65501},
+        "rr2": {"ipv4": "10.7.0.12", "asn": 65501},
+        "edge": {"ipv4": "10.7.0.2", "asn": 65502, "import": PERMIT4, "export": PERMIT4},
+    }
+    for name, fields in changes.items():
+        peers[name] = {**peers[name], **fields}
+    return parsed({**BASE, "peers": peers})
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"rr1": {"hold_s": 30}}, []),
+        ({"rr1": {"hold_s": 30}, "edge": {"hold_s": 30}}, []),
+        ({"rr1": {"hold_s": 30}, "rr2": {"hold_s": 30}}, ["all_sessions:bgp.ipv4.internal"]),
+        ({"rr1": {"description": "x"}, "rr2": {"description": "x"}}, []),
+    ],
+)
+def test_both_reflectors_are_not_reset_at_once_though_another_session_stays(changes, refused):
+    had, want = reflected(), reflected(**changes)
+    items = differences(had, want)
+    step = Step("bird", "configure", 1, "bird", Impact.SESSION_RESET, "change", {}, items)
+    inventories = objects(had), objects(want)
+
+    def found(*allowed: str) -> list[str]:
+        plan = Plan("0" * 64, (step,))
+        against = refusals(plan, *inventories, {}, {}, Budgets(), allowed)
+        return [f"{one.rule}:{one.place}" for one in against]
+
+    assert refused == found()
+    assert [] == found(*refused)

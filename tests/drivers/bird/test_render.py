@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
+from confsync.drivers.bird import guards
 from confsync.drivers.bird.bgp import (
     Direct,
     ForeignFile,
@@ -31,6 +32,7 @@ from confsync.drivers.bird.render import (
     render_id,
     symbols,
 )
+from confsync.drivers.bird.rules import broken
 from confsync.drivers.bird.syntax import call, community, mask, quoted, symbol, word
 from tests.drivers.bird.speakers import (
     ALL,
@@ -229,6 +231,52 @@ def test_a_drain_marks_every_route_that_passes(kind, policy, by, tmp_path):
     assert exports in body(text, "cs_p_ipv4")
     assert "65535" not in render(value)
     assert (0, "") == verdict(text, tmp_path)
+
+
+GUARDS = {
+    "default_route": "if net ~ [0.0.0.0/0] then reject;",
+    "bogons": "if net ~ [0.0.0.0/8{8,32}, 10.0.0.0/8{8,32},",
+    "too_long": "if net.len ~ [25..32] then reject;",
+    "own_as": "if bgp_path ~ [65501] then reject;",
+    "long_path": "if bgp_path.len > 100 then reject;",
+    "graceful_shutdown": "if bgp_community ~ [(65535, 0)] then bgp_local_pref = 0;",
+}
+
+
+@pytest.mark.parametrize("word", guards.WORDS)
+def test_a_guard_asks_before_the_filter(word, tmp_path):
+    own = peer("p", session("10.0.0.2", channel(imports=Named("some"))), guard=(word,))
+    text = render(speaker(own, filters=(NamedFilter("some", SOME, None),)))
+    assert f"import filter {{ {GUARDS[word]}" in body(text, "cs_p_ipv4")
+    assert (0, "") == verdict(text, tmp_path)
+
+
+def test_what_a_filter_prefers_yields_to_a_neighbour_that_is_about_to_go(tmp_path):
+    own = peer("p", session("10.0.0.2", channel(imports=SOME)), guard=("graceful_shutdown",))
+    obeys = GUARDS["graceful_shutdown"]
+    wanted = (
+        f"import filter {{ {obeys} if net ~ [10.0.0.0/8] then bgp_local_pref = 200; {obeys} "
+        "if net ~ [10.0.0.0/8] then accept; reject; };"
+    )
+    text = render(speaker(own))
+    assert wanted in body(text, "cs_p_ipv4")
+    assert (0, "") == verdict(text, tmp_path)
+
+
+def test_a_guard_asks_for_the_as_that_the_peer_knows_us_by():
+    own = peer("p", session("10.0.0.2"), asn=65510, local_as=65009, guard=("own_as",))
+    assert "if bgp_path ~ [65009] then reject;" in body(render(speaker(own)), "cs_p_ipv4")
+
+
+def test_a_closed_channel_needs_no_guard():
+    own = peer("p", session("10.0.0.2", channel(imports=NONE)), guard=guards.WORDS)
+    assert "import none;" in body(render(speaker(own)), "cs_p_ipv4")
+
+
+def test_another_hands_filter_cannot_be_guarded():
+    own = session("10.0.0.2", channel(imports=Foreign("theirs")))
+    (fault,) = broken(speaker(peer("p", own, guard=("bogons",))))
+    assert "bgp.peers.p.guard: set, but theirs is another hand's" in str(fault)
 
 
 def test_a_closed_channel_stays_closed_when_drained():

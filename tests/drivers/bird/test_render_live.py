@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from confsync.drivers.bird import guards
 from confsync.drivers.bird.bgp import Direct, ForeignFile, Limit, NextHop, StaticRoute, Withheld
+from confsync.drivers.bird.doubts import doubtful
 from confsync.drivers.bird.policy import Changes, Filter, NamedFilter, NamedSet
 from confsync.drivers.bird.render import render
 from tests.drivers.bird.speakers import (
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from confsync.drivers.bird.bgp import Bgp
+    from tests.lab import FarEnd
     from tests.lab.bird import Bird
 
 pytestmark = pytest.mark.root
@@ -177,6 +180,63 @@ def test_a_drained_peer_is_asked_to_go_elsewhere(ibgp, lab):
     back = everything(near, "198.18.1.0/24")
     assert (ibgp, not ibgp) == ("BGP.local_pref: 0" in out, "BGP.community: (65535,0)" in out)
     assert ("BGP.local_pref: 100" if ibgp else "BGP.local_pref: 0") in back
+
+
+FINE, LEAVING = "1.0.0.0/24", "1.0.4.0/24"
+REFUSED = {
+    "default_route": "0.0.0.0/0 blackhole;",
+    "bogons": "10.77.0.0/16 blackhole;",
+    "too_long": "1.0.1.128/25 blackhole;",
+    "own_as": "1.0.3.0/24 blackhole { bgp_path.prepend(64512); };",
+    "long_path": f"1.0.2.0/24 blackhole {{ {'bgp_path.prepend(65003); ' * 100} }};",
+}
+SENT = (
+    *REFUSED.values(),
+    f"{FINE} blackhole;",
+    f"{LEAVING} blackhole {{ bgp_community.add((65535, 0)); }};",
+)
+MINE = "198.18.1.0/24"  # what the far end announces besides; a bogon as well
+
+
+@pytest.mark.parametrize("left_out", [None, *REFUSED])
+def test_a_guard_refuses_what_it_is_named_after(left_out, lab):
+    far = announcing(lab, SENT)
+    prefers = Filter((rule(changes=Changes(local_pref=200)),), permit=False)
+    own = peer(
+        "far",
+        session(far.far4, channel(imports=prefers)),
+        asn=far.asn,
+        allow_local_as=1,
+        guard=tuple(word for word in guards.WORDS if word != left_out),
+    )
+    near = lab.bird("near", render(speaker(own, local_as=64512)))
+    near.wait_established()
+    assert "BGP.local_pref: 200" in everything(near, FINE)
+    assert "BGP.local_pref: 0" in everything(near, LEAVING)
+    passed = {REFUSED[left_out].split()[0]} if left_out else set()
+    passed |= {MINE} if left_out == "bogons" else set()
+    assert {FINE, LEAVING} | passed == shown(near, "protocol cs_far_ipv4")
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_next_hops_that_nothing_leads_to_make_unreachable_routes(direct, lab):
+    far = lab.far_end(1)
+    far.bird.configure(far.bird.config.read_text().replace("direct;", "multihop;"))
+    own = peer("far", session(far.far4, source=address(far.near4)), asn=far.asn, multihop=64)
+    value = speaker(own, local_as=64512, direct=Direct(ipv4=direct))
+    near = lab.bird("near", render(value))
+    near.wait_established()
+    assert direct != ("unreachable" in everything(near, "198.18.1.0/24"))
+    assert direct != any("nothing leads to the next hops" in one for one in doubtful(value))
+
+
+def announcing(lab: Lab, routes: tuple[str, ...]) -> FarEnd:
+    """Return a neighbour that announces these IPv4 routes as well."""
+    far = lab.far_end(1)
+    before, after = far.bird.config.read_text().split("protocol static s4 { ipv4;")
+    more = " ".join(f"route {one}" for one in routes)
+    far.bird.configure(f"{before}protocol static s4 {{ ipv4; {more}{after}")
+    return far
 
 
 def everything(bird: Bird, prefix: str) -> str:

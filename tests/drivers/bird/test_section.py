@@ -10,18 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from confsync.drivers.bird import guards
 from confsync.drivers.bird.bgp import Bgp
-from confsync.drivers.bird.detail import blank
-from confsync.drivers.bird.driver import BirdSettings
-from confsync.drivers.bird.observe import Place
 from confsync.drivers.bird.policy import Filter, Range
 from confsync.drivers.bird.render import protocols, render, render_id
 from confsync.drivers.bird.section import DRIFT
 from confsync.drivers.bird.tree import tree_of
-from confsync.model.ids import ObjectId, digest
+from confsync.model.ids import ObjectId
 from confsync.model.plan import Impact, Step
-from confsync.model.section import Observed, Ownership
 from tests.drivers.bird.golden_cases import BGP, CASES, FOLDER, outcome
+from tests.drivers.bird.speakers import seen
 
 SAMPLE = {
     "local_as": 65501,
@@ -189,6 +187,7 @@ OPTIONS = st.fixed_dictionaries(
         "source": st.sampled_from(["10.9.9.9", "fd09::9", {"ipv4": "10.9.9.8", "ipv6": "fd09::8"}]),
         "import": BY_FAMILY,
         "export": BY_FAMILY,
+        "guard": st.lists(st.sampled_from(guards.WORDS)),
     },
 )
 
@@ -254,24 +253,6 @@ def changed(**fields) -> Bgp:
 def with_rr1(**fields) -> Bgp:
     peers = {**SAMPLE["peers"], "rr1": {**SAMPLE["peers"]["rr1"], **fields}}
     return changed(peers=peers)
-
-
-def seen(value: Bgp | None, **fields) -> Observed:
-    """Return what the driver would report of a host that runs a value."""
-    file_held = fields.get("file_held", [])
-    text = None if value is None else render(value, frozenset(file_held))
-    written = render_id(text) if text else None
-    place = Place("/etc/bird/bird.conf", "/run/bird/bird.ctl")
-    detail = {
-        **blank(BirdSettings().model_dump(), place, None),
-        "version": "2.0.12",
-        "disk": digest(text.encode()) if text else "0" * 64,
-        "disk_render": written,
-        "running_render": written,
-        "file_held": file_held,
-        **fields,
-    }
-    return Observed(Ownership.OWNED, detail)
 
 
 def step_to(want: Bgp, had: Bgp | None, **fields) -> Step:

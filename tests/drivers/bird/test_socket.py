@@ -65,6 +65,15 @@ def test_replies_may_be_cut_at_any_byte():
     assert whole == framed(*(bytes([byte]) for byte in STREAM))
 
 
+def test_announcements_before_inside_and_after_a_reply_change_nothing():
+    plain = framed(STREAM)
+    lines = STREAM.splitlines(keepends=True)
+    for at in range(len(lines) + 1):
+        told = b"".join([*lines[:at], b"+Config timeout expired, starting undo\n", *lines[at:]])
+        assert plain == framed(told)
+        assert plain == framed(*(bytes([byte]) for byte in told))
+
+
 @pytest.mark.parametrize(
     "garbage",
     [b"HTTP/1.1 400 Bad Request\n", b" continuation of nothing\n", b"\n", b"12 x\n", b"\xff\xfe\n",

@@ -1,0 +1,398 @@
+"""A condition of BIRD's as what a rule may ask, exactly or not at all.
+
+Separate because this is the dictionary: each entry is the opposite of one line of `clauses`, and
+says for one family what BIRD would find; what is about the other family's routes never holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
+
+from confsync.drivers.bird.clauses import ROA_STATES, SOURCES
+from confsync.drivers.bird.importer.expressions import (
+    Call,
+    Const,
+    Mask,
+    Members,
+    Name,
+    Node,
+    Op,
+    Pair,
+    Prefixes,
+    Unsaid,
+    Value,
+    is_address,
+    is_nowhere,
+)
+from confsync.drivers.bird.policy import Family, Match, Network, Range
+
+ALWAYS: Final = Match()
+_SWAPPED: Final = {"=": "=", "<": ">", ">": "<", "<=": ">=", ">=": "<=", "~": "~"}
+_NEGATED: Final = {"!=": "=", "!~": "~"}
+_ANY: Final = (
+    *("prefixes", "interfaces", "protocols", "sources", "path_contains"),
+    *("communities", "large_communities"),
+)
+_DESTS: Final = {
+    "RTD_UNREACHABLE": "unreachable",
+    "RTD_BLACKHOLE": "blackhole",
+    "RTD_PROHIBIT": "prohibit",
+    "RTD_UNICAST": "unicast",
+}
+_ROA: Final = {word: state for state, word in ROA_STATES.items()}
+
+
+@dataclass(slots=True)
+class Sets:
+    """The named sets that conditions use: parts by their constant's name."""
+
+    used: dict[tuple[str, str], Members] = field(default_factory=dict)
+
+    def name(self, constant: str, part: str, members: Members) -> str:
+        """Return what a set is called in a document."""
+        self.used[set_name(constant), part] = members
+        return set_name(constant)
+
+
+def legal(name: str) -> str:
+    """Return a name of another hand as documents can have it."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "_" for c in name.lower())
+    return plain.strip("_-")[:40] or "x"
+
+
+def set_name(constant: str) -> str:
+    """Return the name of a set, without what we put around it ourselves."""
+    if constant.startswith("cs_SET_"):
+        return constant.removeprefix("cs_SET_").rpartition("_")[0].replace("D", "-")
+    return legal(constant)
+
+
+class Unsimple(ValueError):
+    """A condition that no single rule can ask; its parts perhaps can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """For which family conditions are read, and where the sets they use are noted."""
+
+    family: Family
+    sets: Sets
+
+    def match(self, node: Node) -> Match | None:
+        """Return what a condition asks; None = it never holds. Raises: Unsimple, Unsaid."""
+        match node:
+            case Const(bool() as holds):
+                return ALWAYS if holds else None
+            case Op("&&"):
+                return self._all(node)
+            case Op("||", left, right):
+                return either(self.match(left), self.match(right))
+            case Op(sign, left, right) if sign in _SWAPPED:
+                return self._compared(sign, left, right)
+            case Call():
+                return self._called(node)
+        raise Unsimple("a condition that no rule can ask")
+
+    def _all(self, node: Node) -> Match | None:
+        terms = list(_terms(node))
+        unicast = Op("=", Name("dest"), Name("RTD_UNICAST"))
+        found: Match | None = ALWAYS
+        if unicast in terms:
+            for term in terms:
+                match term:
+                    case Op("!=" | "=" as sign, Name("gw"), far) if is_nowhere(far):
+                        terms.remove(term)
+                        terms.remove(unicast)
+                        found = Match(dest="router" if sign == "!=" else "device")
+                        break
+        for term in terms:
+            asked = self.match(term)
+            if asked is None:
+                return None
+            found = both(found, asked)
+        return found
+
+    def _compared(self, sign: str, left: Node, right: Node) -> Match | None:
+        """Return what a comparison asks; of `shorter than`, only the opposite is known."""
+        if isinstance(left, Const) and not isinstance(right, Const):
+            left, right, sign = right, left, _SWAPPED[sign]
+        asked = _ASKED.get((_subject(left), sign))
+        if asked is None and negated(Op(sign, left, right)):
+            raise Unsimple("a condition that is another one's opposite")
+        if asked is None:
+            raise Unsaid("a condition on something that rules do not know")
+        return asked(self, right)
+
+    def _called(self, call: Call) -> Match | None:
+        raise Unsaid(f"the function {call.name}")
+
+    # --- one reader for each thing that is asked about
+
+    def net_is(self, right: Node) -> Match | None:
+        net = _value(right)
+        if not isinstance(net, Network):
+            raise Unsaid("a condition on a prefix")
+        return self._prefixes((Prefixes(net, net.prefixlen, net.prefixlen),))
+
+    def net_in(self, right: Node) -> Match | None:
+        members = _value(right)
+        if isinstance(members, Network):
+            longest = members.max_prefixlen
+            return self._prefixes((Prefixes(members, members.prefixlen, longest),))
+        if not isinstance(members, Members) or not members.of(Prefixes):
+            raise Unsaid("a condition on a prefix")
+        if isinstance(right, Const) and right.name:
+            ranges = _ranges(members.items, self.family)
+            if not ranges:
+                return None
+            return Match(prefix_set=self.sets.name(right.name, str(self.family), members))
+        return self._prefixes(members.items)
+
+    def _prefixes(self, items: tuple[Any, ...]) -> Match | None:
+        ranges = _ranges(items, self.family)
+        return Match(prefixes=ranges) if ranges else None
+
+    def length(self, low: int, high: int) -> Match | None:
+        longest = 32 if self.family is Family.IPV4 else 128
+        low, high = max(0, low), min(high, longest)
+        return Match(length=(low, high)) if low <= high else None
+
+    def asns(self, right: Node) -> Match | None:
+        match right:
+            case Const(Mask(text)):
+                return Match(path=text)
+            case Const(Members() as members, name) if members.of(tuple):
+                if name:
+                    return Match(asn_set=self.sets.name(name, "asns", members))
+                pairs: Any = members.items
+                if all(low == high for low, high in pairs):
+                    return Match(path_contains=tuple(low for low, _ in pairs))
+            case Const(int() as asn) if type(asn) is int:
+                return Match(path_contains=(asn,))
+        raise Unsaid("a condition on bgp_path")
+
+    def communities(self, right: Node, kind: str) -> Match | None:
+        part = {"community": "communities", "large_community": "large_communities"}[kind]
+        size = 2 if kind == "community" else 3
+        match right:
+            case Const(Pair(parts) as pair) if len(parts) == size:
+                return _asking(**{part: (str(pair),)})
+            case Const(Members() as members, name) if members.of(str):
+                if any(str(item).count(":") != size - 1 for item in members.items):
+                    raise Unsaid("a set of communities of another kind")
+                if name:
+                    return _asking(**{f"{kind}_set": self.sets.name(name, part, members)})
+                return _asking(**{part: members.items})
+        raise Unsaid(f"a condition on bgp_{kind}")
+
+
+def _ranges(items: tuple[Any, ...], family: Family) -> tuple[Range, ...]:
+    """Return the prefixes of one family; those of the other one never match its routes."""
+    mine = [one for one in items if one.net.version == family.digit]
+    if any(one.low < one.net.prefixlen or one.low > one.high for one in mine):
+        raise Unsaid("a set that holds prefixes shorter than its own")
+    return tuple(Range(one.net, one.low, one.high) for one in mine)
+
+
+def _terms(node: Node) -> tuple[Node, ...]:
+    match node:
+        case Op("&&", left, right):
+            return (*_terms(left), *_terms(right))
+    return (node,)
+
+
+def _subject(node: Node) -> str:
+    match node:
+        case Name(text):
+            return text
+        case Call(name, (), Name(of)):
+            return f"{of}.{name}"
+        case Call("roa_check"):
+            return "roa_check"
+    return ""
+
+
+def _value(node: Node) -> Value | None:
+    return node.value if isinstance(node, Const) else None
+
+
+def _text(key: str, *, wild: bool) -> Callable[[Asked, Node], Match | None]:
+    def asked(_: Asked, right: Node) -> Match | None:
+        found = _value(right)
+        if not isinstance(found, str) or (not wild and {"*", "?"} & set(found)):
+            raise Unsaid("a condition on a name")
+        return _asking(**{key: (found,)})
+
+    return asked
+
+
+def _number(make: Callable[[Asked, int], Match | None]) -> Callable[[Asked, Node], Match | None]:
+    def asked(self: Asked, right: Node) -> Match | None:
+        found = _value(right)
+        if type(found) is not int:
+            raise Unsaid("a condition on something else than a number")
+        return make(self, found)
+
+    return asked
+
+
+def _address(key: str) -> Callable[[Asked, Node], Match | None]:
+    def asked(self: Asked, right: Node) -> Match | None:
+        found: Any = _value(right)
+        if not is_address(found) or int(found) == 0:
+            raise Unsaid("a condition on an address")
+        return _asking(**{key: found}) if found.version == self.family.digit else None
+
+    return asked
+
+
+def _sources(_: Asked, right: Node) -> Match | None:
+    match right:
+        case Name(word):
+            words = {word.upper()}
+        case Const(Members(items)) if all(type(item) is str for item in items):
+            words = {str(item).upper() for item in items}
+        case _:
+            raise Unsaid("a condition on source")
+    chosen, left = [], set(words)
+    for name, parts in SOURCES.items():
+        if left and set(parts) <= left:
+            chosen.append(name)
+            left -= set(parts)
+    if left:
+        raise Unsaid("a source of routes that rules do not know")
+    return Match(sources=tuple(chosen))
+
+
+def _dest(_: Asked, right: Node) -> Match | None:
+    if not isinstance(right, Name) or right.text not in _DESTS:
+        raise Unsaid("a condition on dest")
+    return Match(dest=_DESTS[right.text])
+
+
+def _net_type(self: Asked, right: Node) -> Match | None:
+    if not isinstance(right, Name) or not right.text.startswith("NET_"):
+        raise Unsaid("a condition on net.type")
+    return ALWAYS if right.text == f"NET_IP{self.family.digit}" else None
+
+
+def _length_in(self: Asked, right: Node) -> Match | None:
+    match right:
+        case Const(Members(((int() as low, int() as high),))):
+            return self.length(low, high)
+    raise Unsaid("a condition on net.len")
+
+
+_LONGEST: Final = 128
+_ASKED: Final[Mapping[tuple[str, str], Callable[[Asked, Node], Match | None]]] = {
+    ("net", "="): Asked.net_is,
+    ("net", "~"): Asked.net_in,
+    ("net.len", "="): _number(lambda self, n: self.length(n, n)),
+    ("net.len", ">"): _number(lambda self, n: self.length(n + 1, _LONGEST)),
+    ("net.len", ">="): _number(lambda self, n: self.length(n, _LONGEST)),
+    ("net.len", "<"): _number(lambda self, n: self.length(0, n - 1)),
+    ("net.len", "<="): _number(lambda self, n: self.length(0, n)),
+    ("net.len", "~"): _length_in,
+    ("net.type", "="): _net_type,
+    ("ifname", "="): _text("interfaces", wild=False),
+    ("ifname", "~"): _text("interfaces", wild=True),
+    ("proto", "="): _text("protocols", wild=False),
+    ("proto", "~"): _text("protocols", wild=True),
+    ("source", "="): _sources,
+    ("source", "~"): _sources,
+    ("dest", "="): _dest,
+    ("from", "="): _address("received_from"),
+    ("gw", "="): _address("gateway"),
+    ("bgp_path.first", "="): _number(lambda _, n: Match(path_first=n)),
+    ("bgp_path.last", "="): _number(lambda _, n: Match(path_last=n)),
+    ("bgp_path.len", ">"): _number(lambda _, n: Match(path_longer_than=n)),
+    ("bgp_path.len", ">="): _number(lambda _, n: Match(path_longer_than=n - 1)),
+    ("bgp_path", "~"): Asked.asns,
+    ("bgp_community", "~"): lambda self, right: self.communities(right, "community"),
+    ("bgp_large_community", "~"): lambda self, right: self.communities(right, "large_community"),
+    ("krt_source", "="): _number(lambda _, n: Match(kernel_source=n)),
+    ("krt_metric", "="): _number(lambda _, n: Match(kernel_metric=n)),
+}
+
+
+def _asking(**asked: Any) -> Match:
+    """Return a match by the names of what it asks, which are known at run time only."""
+    return Match(**asked)
+
+
+def said(match: Match) -> dict[str, Any]:
+    """Return what a match asks."""
+    pairs = ((one.name, getattr(match, one.name)) for one in fields(Match))
+    return {key: value for key, value in pairs if value not in (None, "", ())}
+
+
+def both(one: Match | None, other: Match | None) -> Match | None:
+    """Return what asks for both; None = nothing meets both. Raises: Unsimple."""
+    if one is None or other is None:
+        return None
+    found = one
+    for key, value in said(other).items():
+        mine = said(found).get(key)
+        if mine in (None, value):
+            found = replace(found, **{key: value})
+        elif key == "prefixes":
+            inner = tuple(c for a in mine for b in value for c in _inside(a, b))
+            if not inner:
+                return None
+            found = replace(found, prefixes=inner)
+        elif key == "length":
+            low, high = max(mine[0], value[0]), min(mine[1], value[1])
+            if low > high:
+                return None
+            found = replace(found, length=(low, high))
+        elif key == "sources":
+            shared = tuple(name for name in mine if name in value)
+            if not shared:
+                return None
+            found = replace(found, sources=shared)
+        else:
+            raise Unsimple(f"two conditions on {key} at once")
+    if found.prefix_set and len(found.prefixes) > 1:
+        raise Unsimple("a set and other prefixes at once")
+    if (found.communities and found.community_set) or (
+        found.large_communities and found.large_community_set
+    ):
+        raise Unsimple("a set and other communities at once")
+    return found
+
+
+def _inside(one: Range, other: Range) -> tuple[Range, ...]:
+    """Return what is in both ranges."""
+    inner, outer = (one, other) if one.net.prefixlen >= other.net.prefixlen else (other, one)
+    low, high = max(one.low, other.low), min(one.high, other.high)
+    if inner.net.network_address not in outer.net or low > high:
+        return ()
+    return (Range(inner.net, low, high),)
+
+
+def either(one: Match | None, other: Match | None) -> Match | None:
+    """Return what asks for one of both. Raises: Unsimple."""
+    if one is None or other is None:
+        return other if one is None else one
+    if ALWAYS in (one, other):
+        return ALWAYS
+    mine, theirs = said(one), said(other)
+    if mine.keys() == theirs.keys() and len(mine) == 1:
+        (key,) = mine
+        if key in _ANY:
+            return _asking(**{key: tuple(dict.fromkeys((*mine[key], *theirs[key])))})
+    raise Unsimple("conditions of which either may hold")
+
+
+def negated(node: Node) -> Node | None:
+    """Return the condition whose opposite this one is; None where it is no opposite."""
+    match node:
+        case Op(sign, left, right) if sign in _NEGATED:
+            return Op(_NEGATED[sign], left, right)
+        case Op("<", Call("len", (), Name("bgp_path")) as left, Const(int() as most)):
+            return Op(">", left, Const(most - 1))
+        case Op("<=", Call("len", (), Name("bgp_path")) as left, Const(int() as most)):
+            return Op(">", left, Const(most))
+    return None

@@ -1,0 +1,147 @@
+"""A filter's statements as rules of ours that decide exactly the same.
+
+Separate because rules only ask, change and decide, while a filter nests and branches: here it is
+laid flat. Invariant: the rules that are made under a guard decide about each route that meets it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from confsync.drivers.bird.importer.changes import change, disturbs, joined
+from confsync.drivers.bird.importer.conditions import (
+    ALWAYS,
+    Asked,
+    Unsimple,
+    both,
+    negated,
+)
+from confsync.drivers.bird.importer.expressions import Not, Op, Unsaid
+from confsync.drivers.bird.importer.statements import (
+    Assign,
+    Do,
+    End,
+    If,
+    Statement,
+    changes_only,
+    ends,
+)
+from confsync.drivers.bird.policy import Action, Changes, Filter, Match, Rule
+
+_RULES_MAX: Final = 200
+_DEPTH: Final = 100
+
+
+def rules(body: tuple[Statement, ...], asked: Asked) -> Filter:
+    """Return a filter for one family. Raises: Unsaid for what no rules can say."""
+    made = _Flat(asked)
+    permit = made.under(ALWAYS, body)
+    return Filter(_trimmed(made.rules, permit) if made.split else tuple(made.rules), permit)
+
+
+def _trimmed(rules: list[Rule], permit: bool) -> tuple[Rule, ...]:
+    """Leave out last rules that say what holds anyway."""
+    plain = Action.PERMIT if permit else Action.DENY
+    while rules and rules[-1].action is plain and rules[-1].changes is None:
+        rules.pop()
+    return tuple(rules)
+
+
+class _Flat:
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._depth = 0
+        self.rules: list[Rule] = []
+        self.split = False
+
+    def under(self, guard: Match, todo: tuple[Statement, ...]) -> bool:
+        """Add the rules for all routes that meet a guard; return what becomes of the last."""
+        self._depth += 1
+        if self._depth > _DEPTH:
+            raise Unsaid("a filter that branches too often")
+        pending: Changes | None = None
+        while todo:
+            one, todo = todo[0], todo[1:]
+            match one:
+                case End(permit):
+                    return self._end(guard, pending, permit=permit)
+                case If():
+                    self._flush(guard, pending)
+                    pending = None
+                    todo = self._branch(guard, one, todo)
+                case _:
+                    pending = self._gathered(guard, pending, one)
+        return self._end(guard, pending, permit=False)  # BIRD rejects what nothing decided
+
+    def _end(self, guard: Match, pending: Changes | None, *, permit: bool) -> bool:
+        self._depth -= 1
+        if guard != ALWAYS:
+            self._add(Rule(guard, Action.PERMIT if permit else Action.DENY, pending))
+        elif permit:
+            self._flush(guard, pending)
+        return permit
+
+    def _gathered(self, guard: Match, pending: Changes | None, one: Assign | Do) -> Changes:
+        more = change(one)
+        if pending is None:
+            return more
+        found = joined(pending, more)
+        if found is None:
+            self._flush(guard, pending)
+        return found or more
+
+    def _flush(self, guard: Match, pending: Changes | None) -> None:
+        if pending is None:
+            return
+        if disturbs(pending, guard):
+            raise Unsaid("a filter that changes what it asks about")
+        self._add(Rule(guard, Action.NEXT, pending))
+
+    def _branch(self, guard: Match, one: If, rest: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        """Add the rules of one branch; return what is left to do for all others."""
+        try:
+            asked = self._asked.match(one.condition)
+            inner = both(guard, asked)
+        except Unsimple as many:
+            self.split = True
+            return (self._split(one, many), *rest)
+        if inner is None:
+            return (*one.other, *rest)
+        if asked == ALWAYS:
+            return (*one.then, *rest)
+        if not one.other and changes_only(one.then):
+            self._changed(guard, inner, one.then)
+            return rest
+        self.split |= not ends(one.then)
+        self.under(inner, one.then if ends(one.then) else (*one.then, *rest))
+        return (*one.other, *rest)
+
+    def _changed(self, guard: Match, inner: Match, then: tuple[Statement, ...]) -> None:
+        pending: Changes | None = None
+        for one in then:
+            assert isinstance(one, Assign | Do)
+            pending = self._gathered(inner, pending, one)
+        if pending is None:
+            return
+        if disturbs(pending, guard):
+            raise Unsaid("a filter that changes what it asks about")
+        self._add(Rule(inner, Action.NEXT, pending))
+
+    def _split(self, one: If, many: Unsimple) -> If:
+        """Return a question in several."""
+        match one.condition:
+            case Not(inner):
+                return If(inner, one.other, one.then)
+            case Op("&&", left, right):
+                return If(left, (If(right, one.then, one.other),), one.other)
+            case Op("||", left, right):
+                return If(left, one.then, (If(right, one.then, one.other),))
+        opposite = negated(one.condition)
+        if opposite is None:
+            raise Unsaid(str(many)) from many
+        return If(opposite, one.other, one.then)
+
+    def _add(self, rule: Rule) -> None:
+        if len(self.rules) >= _RULES_MAX:
+            raise Unsaid("a filter that would need too many rules")
+        self.rules.append(rule)
