@@ -1,16 +1,18 @@
 """The log: one event name with fields per line, JSON for machines, readable for people.
 
 Separate so that nobody else configures logging, and foreign libraries' records take the same
-road. Invariant: each line is counted by its level before it is written.
+road. Invariants: each line is counted by its level before it is written; a line that cannot be
+written is lost, and nothing else with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 
@@ -93,10 +95,25 @@ def configure(
             else structlog.dev.ConsoleRenderer(colors=out.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy(out))),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(handlers=[_Foreign()], level=max(number, logging.WARNING), force=True)
+
+
+class _Lossy:
+    """A stream whose end stops nobody: journald is restarted, a terminal goes away."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _Foreign(logging.Handler):

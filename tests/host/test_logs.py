@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
+import os
 from collections import Counter
 
 import pytest
@@ -101,3 +103,17 @@ def test_the_reporter_logs_by_meaning_and_counts(stream):
     assert list(events) == [event.type for event in seen]
     assert list(events) == [line["event"] for line in lines(stream)]
     assert list(events.values()) == [line["level"] for line in lines(stream)]
+
+
+@pytest.mark.parametrize("end", ["closed", "nobody reads"])
+def test_a_stream_that_is_gone_stops_nobody(stream, end):
+    reading, writing = os.pipe()
+    os.close(reading)
+    pipe = os.fdopen(writing, "w", buffering=1)
+    logs.configure(stream=pipe)
+    if end == "closed":
+        pipe.close()
+    logs.LogReporter(lambda _: None).emit(Event(EventType.APPLY_HALTED, {}))
+    logging.getLogger("asyncio").error("task failed")
+    with contextlib.suppress(BrokenPipeError):
+        pipe.close()
