@@ -16,10 +16,10 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import startup
+from tests.bench import large, startup
 from tests.bench.figures import Report
 from tests.bench.processes import CountingProxy, cpu_ms, rss_mb
-from tests.bench.stages import profile
+from tests.bench.stages import Trees, profile
 from tests.bench.subjects import (
     CONSUL,
     Confsync,
@@ -29,7 +29,7 @@ from tests.bench.subjects import (
     first_text,
     settings_for,
 )
-from tests.bench.world import Writer, publication, speaker
+from tests.bench.world import Writer, network, publication, speaker, trees
 from tests.lab import Lab
 from tests.lab.agent import NotifySocket, merged
 from tests.lab.bird import BINARY
@@ -51,6 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--starts", type=int, default=10, help="starts of each kind (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="n 20, 5 starts, no idle counting")
     parser.add_argument("--stages", action="store_true", help="only: where a transaction's time is")
+    parser.add_argument("--large", action="store_true", help="only: 300 peers, 100,000 routes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     found = parser.parse_args()
     if found.quick:
@@ -68,6 +69,7 @@ def setting() -> dict[str, object]:
         "BIRD": version[0] if version else "?",
         "Python": platform.python_version(),
         "processors": os.cpu_count() or 0,
+        "load": round(os.getloadavg()[0], 2),
         "gap ms": round(GAP_S * 1000),
         "hold-down s": 0,
     }
@@ -76,7 +78,7 @@ def setting() -> dict[str, object]:
 def our_agent(lab: Lab, ear: NotifySocket) -> Confsync:
     """Start our BIRD with ten live sessions, and the agent on a first change."""
     subject = Confsync(lab, speaker(lab, 1), ear)
-    Writer().send(publication(1, 1, whole=True))
+    Writer().send(publication(trees(1, network(1)), 1, whole=True))
     subject.agent.start()
     settled(subject)
     subject.speaker.near.wait_established()
@@ -202,10 +204,15 @@ def stages(lab: Lab, given: argparse.Namespace) -> None:
     lab.consul()
     ours = our_agent(lab, lab.notify_socket())
     ours.close()
+
+    def change(turn: int) -> Trees:
+        return trees(1, network(turn))
+
     for ticking in (False, True):
         turns = range(2 + given.n * ticking, 3 + given.n * (1 + ticking))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(profile(ours.agent.config, 1, turns, ticking=ticking))
+            profiling = profile(ours.agent.config, change, turns, ticking=ticking)
+            found = runner.run(profiling)
         sys.stdout.write((found.lag() if ticking else found.text()) + "\n")
 
 
@@ -217,7 +224,7 @@ def main() -> None:
         if given.stages:
             stages(lab, given)
             return
-        report = compare(lab, given)
+        report = large.measured(lab, setting(), given.n) if given.large else compare(lab, given)
     sys.stdout.write(report.text() + "\n")
     if given.json:
         given.json.write_text(json.dumps(report.as_json(), indent=1) + "\n")

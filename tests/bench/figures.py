@@ -25,6 +25,14 @@ class Series:
         ordered = sorted(self.values)
         return ordered[min(len(ordered) - 1, round(0.99 * (len(ordered) - 1)))]
 
+    @property
+    def least(self) -> float:
+        return min(self.values)
+
+    @property
+    def most(self) -> float:
+        return max(self.values)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -32,7 +40,8 @@ class Series:
             "n": len(self.values),
             "p50": round(self.p50, 3),
             "p99": round(self.p99, 3),
-            "min": round(min(self.values), 3),
+            "min": round(self.least, 3),
+            "max": round(self.most, 3),
         }
 
 
@@ -72,10 +81,10 @@ class Report:
         """Return the report for a terminal."""
         wide = max((len(one) for one in (*self.facts, *(s.name for s in self.series))), default=0)
         lines = [", ".join(f"{name} {value}" for name, value in self.setting.items()), ""]
-        lines.append(f"{'':{wide}}  {'p50':>8} {'p99':>8} {'min':>8} {'n':>5}")
+        lines.append(f"{'':{wide}}  {'p50':>8} {'p99':>8} {'min':>8} {'max':>8} {'n':>5}")
         for one in self.series:
-            numbers = f"{one.p50:8.2f} {one.p99:8.2f} {min(one.values):8.2f} {len(one.values):5d}"
-            lines.append(f"{one.name:{wide}}  {numbers} {one.unit}")
+            numbers = f"{one.p50:8.2f} {one.p99:8.2f} {one.least:8.2f} {one.most:8.2f}"
+            lines.append(f"{one.name:{wide}}  {numbers} {len(one.values):5d} {one.unit}")
         lines.append("")
         lines += [f"{name:{wide}}  {value:8.2f}" for name, value in self.facts.items()]
         lines += ["", *self.notes] if self.notes else []

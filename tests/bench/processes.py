@@ -20,10 +20,10 @@ def cpu_ms(pid: int) -> float:
     return sum(int(one) for one in fields[_FIRST_TIME : _FIRST_TIME + 4]) * TICK_MS
 
 
-def rss_mb(pid: int) -> float:
-    """Return the resident memory."""
+def rss_mb(pid: int, *, peak: bool = False) -> float:
+    """Return the resident memory, or the most that it ever was."""
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    found = re.search(rf"Vm{'HWM' if peak else 'RSS'}:\s+(\d+) kB", status)
     assert found
     return int(found[1]) / 1024
 

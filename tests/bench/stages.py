@@ -23,6 +23,7 @@ from confsync.flow.transact import Room
 from confsync.host.journal import SqliteJournal
 from confsync.host.logs import LogReporter, configure
 from confsync.host.state import private_dir
+from confsync.model.ids import LayerPath
 from confsync.model.machine import State
 from confsync.settings import load
 from confsync.wiring import Wired, wire
@@ -116,23 +117,34 @@ def interpose(wired: Wired, watch: Watch) -> Reconciler:
     return flow
 
 
+def blocked_s(mark: Mark, gaps: list[Mark]) -> float:
+    """Return the longest time within a stage in which the event loop served nobody else."""
+    shared = (min(mark.ended_s, g.ended_s) - max(mark.began_s, g.began_s) for g in gaps)
+    return max(0.0, *shared, 0.0)
+
+
 @contextlib.asynccontextmanager
-async def lag() -> AsyncIterator[list[float]]:
+async def lag() -> AsyncIterator[list[Mark]]:
     """Measure how late a tick of one millisecond comes."""
-    late: list[float] = []
+    late: list[Mark] = []
 
     async def tick() -> None:
         while True:
-            due = time.perf_counter() + LAG_S
+            due_s = time.perf_counter() + LAG_S
             await asyncio.sleep(LAG_S)
-            late.append(time.perf_counter() - due)
+            late.append(Mark("late", due_s, time.perf_counter()))
 
     task = asyncio.get_running_loop().create_task(tick())
     yield late
     task.cancel()
 
 
-async def profile(config: Path, number: int, turns: range, *, ticking: bool = False) -> Profile:
+Trees = dict[LayerPath, dict[str, Any]]
+
+
+async def profile(
+    config: Path, change: Callable[[int], Trees], turns: range, *, ticking: bool = False
+) -> Profile:
     """Run changes through a reconciler of the agent's settings; the first one is not counted."""
     settings = load(config)
     configure(settings.log.level)
@@ -148,18 +160,18 @@ async def profile(config: Path, number: int, turns: range, *, ticking: bool = Fa
 
     watching = asyncio.get_running_loop().create_task(wakes())
     profiled = Profile([], [])
-    ticks: AbstractAsyncContextManager[list[float]]
+    ticks: AbstractAsyncContextManager[list[Mark]]
     ticks = lag() if ticking else contextlib.nullcontext([])
     async with ticks as late:
         for turn in turns:
             await asyncio.sleep(GAP_S)
             woken.clear()
             late.clear()
-            written = publication(number, turn, whole=turn == turns.start)
+            written = publication(change(turn), turn, whole=turn == turns.start)
             marks = await _one_turn(flow, watch, woken, asyncio.to_thread(writer.send, written))
             if turn != turns.start:
                 profiled.turns.append(marks)
-                profiled.lags_s.append(max(late, default=0.0))
+                profiled.late.append(late.copy())
     watching.cancel()
     await wired.source.close()
     await journal.aclose()
@@ -180,14 +192,14 @@ async def _one_turn(
     assert found.outcome.state is State.COMMITTED, found.outcome
     watch.marks.append(Mark("end", time.perf_counter(), time.perf_counter()))
     await sending
-    return [Mark(m.name, m.began_s - began_s, m.ended_s - began_s) for m in watch.clear()]
+    return watch.clear()
 
 
 class Profile(NamedTuple):
-    """All turns, and the greatest lag of the event loop in each."""
+    """The stages of all turns, and the late ticks of each."""
 
     turns: list[list[Mark]]
-    lags_s: list[float]
+    late: list[list[Mark]]
 
     def text(self) -> str:
         """Return when each stage begins, how long it takes, and what lies before it.
@@ -196,10 +208,12 @@ class Profile(NamedTuple):
         """
         rows: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
         for turn in self.turns:
-            busy_until_s = 0.0
+            first_s = busy_until_s = min(mark.began_s for mark in turn)
             for name, began_s, ended_s in sorted(turn, key=lambda mark: mark.began_s):
                 gap_s = max(0.0, began_s - busy_until_s)
-                rows[name].append((began_s * 1000, (ended_s - began_s) * 1000, gap_s * 1000))
+                rows[name].append(
+                    ((began_s - first_s) * 1000, (ended_s - began_s) * 1000, gap_s * 1000)
+                )
                 busy_until_s = max(busy_until_s, ended_s)
         usual = {name: found for name, found in rows.items() if 2 * len(found) >= len(self.turns)}
         medians = {
@@ -213,6 +227,9 @@ class Profile(NamedTuple):
 
     def lag(self) -> str:
         """Return how late the event loop was at worst in a change."""
-        worst = sorted(lag_s * 1000 for lag_s in self.lags_s)
+        worst = sorted(
+            max((tick.ended_s - tick.began_s for tick in late), default=0.0) * 1000
+            for late in self.late
+        )
         p50 = statistics.median(worst)
         return f"event loop late by at most: p50 {p50:.1f}, max {worst[-1]:.1f} ms"

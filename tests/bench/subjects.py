@@ -20,6 +20,7 @@ from tests.bench.world import (
     network,
     publication,
     rendered,
+    trees,
 )
 from tests.lab import Lab
 from tests.lab.agent import ROOT, Agent, NotifySocket, Settings
@@ -82,7 +83,7 @@ class Confsync:
 
     def operations(self, turn: int) -> list[Operation]:
         self._read_bytes = self.agent.running.log.stat().st_size
-        return publication(self.speaker.number, turn)
+        return publication(trees(self.speaker.number, network(turn)), turn)
 
     def finished(self) -> float | None:
         deadline = time.monotonic() + CHANGE_S

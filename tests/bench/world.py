@@ -103,9 +103,10 @@ def trees(number: int, prefix: str) -> dict[LayerPath, dict[str, Any]]:
     return dict(zip(LAYERS, parts, strict=True))
 
 
-def publication(number: int, turn: int, *, whole: bool = False) -> list[Operation]:
+def publication(
+    found: dict[LayerPath, dict[str, Any]], turn: int, *, whole: bool = False
+) -> list[Operation]:
     """Return the writes of one published change: documents, their manifests, the head."""
-    found = trees(number, network(turn))
     operations = []
     for layer in LAYERS if whole else LAYERS[-1:]:
         raw = canonical(found[layer])
