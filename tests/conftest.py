@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.lab.consul import ConsulCluster, ConsulServer
+    from tests.vm.guest import Guest
 
 # A slow or busy machine is no failure of a law; a hang is, and pytest's time-out finds it.
 settings.register_profile(
@@ -64,3 +65,19 @@ def consul_server(lab: Lab) -> ConsulServer:
 def consul_cluster(lab: Lab) -> ConsulCluster:
     """Give three Consul servers that have elected a leader."""
     return lab.consul_cluster()
+
+
+@pytest.fixture
+def guest(pytestconfig: pytest.Config) -> Guest:
+    """Give a guest with device-mapper and blank disks."""
+    from tests.vm.sender import shared_guest  # most tests do without
+
+    return shared_guest(pytestconfig).renew()
+
+
+@pytest.fixture
+def systemd_guest(pytestconfig: pytest.Config) -> Guest:
+    """Give a guest that real systemd has booted, with udevd, BIRD and confsync installed."""
+    from tests.vm.sender import shared_guest  # most tests do without
+
+    return shared_guest(pytestconfig, systemd=True).renew()

@@ -21,9 +21,15 @@ class Process:
     """A child whose output goes to one log file; its process group is its own."""
 
     def __init__(
-        self, argv: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        fds: Sequence[int] = (),
     ) -> None:
-        """Start it; the kernel kills it should this thread die."""
+        """Start it; the kernel kills it should this thread die. It inherits `fds`."""
         self.log = log
         with log.open("ab") as output:
             self._child = subprocess.Popen(
@@ -32,6 +38,8 @@ class Process:
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **(env or {})},
+                cwd=cwd,
+                pass_fds=fds,
                 start_new_session=True,
             )
         self.pid = self._child.pid
