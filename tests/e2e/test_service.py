@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.lab.agent import Agent, merged, toml
-from tests.lab.bird import Bird
+from tests.lab.bird import Bird, Since
 from tests.lab.guest import UNIT, Guest
 from tests.lab.wait import LabError, wait_until
 
@@ -124,10 +124,10 @@ class Service:
         """Return since when each of BIRD's sessions is as it is."""
         return {name: session.since for name, session in self.bird.sessions().items()}
 
-    def life_of_bird(self) -> tuple[str, list[str]]:
+    def life_of_bird(self) -> tuple[str, list[Since]]:
         """Return what a restart of BIRD would change."""
-        reboot = [line for line in self.bird.ctl("show status") if "Last reboot" in line]
-        return self.show("MainPID", "bird"), reboot
+        said = [line.partition("Last reboot on ")[2] for line in self.bird.ctl("show status")]
+        return self.show("MainPID", "bird"), [Since(moment) for moment in said if moment]
 
     def wait_fed(self, times: int) -> None:
         """Wait until the watchdog was fed so many times."""

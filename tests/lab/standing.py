@@ -54,7 +54,7 @@ def look(bird: Bird, far: Sequence[Bird], but: str) -> Standing:
     for one in far:
         neighbour = one.config.parent.name
         routes[f"neighbour {neighbour}"] = _routes(one, "show route protocol near all", but)
-        withdrawn[f"neighbour {neighbour}"] = _withdrawn(one, "near", "Import", 0)
+        withdrawn[f"neighbour {neighbour}"] = _withdrawn(one, "near", "Import", -1)
     for family in (4, 6):
         listed = HERE.ip(f"-{family}", "route", "show", "table", "all")
         kept = (json.dumps(one, sort_keys=True) for one in listed if one["dst"] != but)

@@ -7,9 +7,8 @@ AS numbers, which operators write both ways.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
@@ -17,7 +16,6 @@ from typing import Final
 from pydantic_core import PydanticCustomError
 
 from confsync.drivers.bird.policy import Address, Family, Network
-from confsync.model.ids import Json
 from confsync.model.limits import (
     BGP_MULTIHOP,
     BGP_NAME_CHARS,
@@ -25,6 +23,7 @@ from confsync.model.limits import (
     BGP_TEXT_CHARS,
     BIRD_SYMBOL_CHARS,
 )
+from confsync.model.shapes import fault, integer, listed, shown
 
 ASN_MAX: Final = 2**32 - 1
 _NAME: Final = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{BGP_NAME_CHARS - 1}}}", re.ASCII)
@@ -35,18 +34,6 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(Z|\+00:00)", re.
 _PREFIX: Final = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 _ASDOT: Final = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})", re.ASCII)
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
-_SHOWN_CHARS: Final = 60
-
-
-def fault(code: str, message: str, hint: str = "") -> PydanticCustomError:
-    """Return the refusal of one leaf, in our words."""
-    return PydanticCustomError(code, "{message}", {"message": message, "hint": hint})
-
-
-def shown(value: Json) -> str:
-    """Return what was found, in ASCII and short."""
-    text = json.dumps(value, default=lambda _: "...")
-    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."
 
 
 def read_asn(value: object) -> int:
@@ -64,42 +51,11 @@ def read_asn(value: object) -> int:
     return number
 
 
-def integer(low: int, high: int) -> Callable[[object], int]:
-    """Return the reader of a whole number within bounds."""
-
-    def read(value: object) -> int:
-        if type(value) is not int or not low <= value <= high:
-            message = f"{shown(value)} is not a whole number from {low} to {high}"
-            raise fault("CS-V046", message, f"use {low}..{high}")
-        return value
-
-    return read
-
-
 def read_hold(value: object) -> int:
     """Return a hold time: none (0), or no shorter than BGP allows."""
     if value in (1, 2) and type(value) is int:
         raise fault("CS-V046", f"{value} is too short", "use 0 (no hold timer) or 3..65535")
     return integer(0, 65_535)(value)
-
-
-def read_flag(value: object) -> bool:
-    """Return true or false."""
-    if not isinstance(value, bool):
-        hint = "write true or false (yes, no, on and off are plain text in YAML 1.2)"
-        raise fault("CS-V047", f"{shown(value)} is neither true nor false", hint)
-    return value
-
-
-def choice(what: str, *known: str) -> Callable[[object], str]:
-    """Return the reader of one of a few words."""
-
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in known:
-            raise fault("CS-V049", f"{shown(value)} is not {what}", f"use {_listed(known)}")
-        return value
-
-    return read
 
 
 def flag_or(what: str, *words: str) -> Callable[[object], str]:
@@ -110,7 +66,7 @@ def flag_or(what: str, *words: str) -> Callable[[object], str]:
             return "on" if value else "off"
         if isinstance(value, str) and value in (*words, "on", "off"):
             return value
-        hint = f"use {_listed(('true', 'false', *words))} (yes and no are plain text in YAML 1.2)"
+        hint = f"use {listed(('true', 'false', *words))} (yes and no are plain text in YAML 1.2)"
         raise fault("CS-V047", f"{shown(value)} is not {what}", hint)
 
     return read
@@ -121,10 +77,6 @@ def not_empty(families: tuple[str, ...]) -> tuple[str, ...]:
     if not families:
         raise fault("CS-V049", "a session of no family brings nothing", "use ipv4, ipv6 or both")
     return families
-
-
-def _listed(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
 def read_name(value: object) -> str:

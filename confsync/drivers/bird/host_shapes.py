@@ -21,27 +21,27 @@ from confsync.drivers.bird.policy_shapes import (
     Flag,
     Listed,
     Policies,
-    Shape,
     Sources,
     Symbol,
     spread,
 )
-from confsync.model import limits
+from confsync.model import limits, shapes
+from confsync.model.shapes import Shape
 
 _Text = Annotated[str, PlainValidator(fields.read_text)]
 _Path = Annotated[str, PlainValidator(fields.read_path)]
 _Interface = Annotated[str, PlainValidator(fields.read_interface)]
 _Pattern = Annotated[str, PlainValidator(fields.read_interfaces)]
-_Timer = Annotated[int, PlainValidator(fields.integer(1, limits.BGP_TIMER_MAX_S))]
-_Small = Annotated[int, PlainValidator(fields.integer(0, 65_535))]
-_Scan = Annotated[int, PlainValidator(fields.integer(1, limits.BGP_DELAY_MAX_S))]
+_Timer = Annotated[int, PlainValidator(shapes.integer(1, limits.BGP_TIMER_MAX_S))]
+_Small = Annotated[int, PlainValidator(shapes.integer(0, 65_535))]
+_Scan = Annotated[int, PlainValidator(shapes.integer(1, limits.BGP_DELAY_MAX_S))]
 _Dead = Annotated[
-    str, PlainValidator(fields.choice("an end", "blackhole", "unreachable", "prohibit"))
+    str, PlainValidator(shapes.choice("an end", "blackhole", "unreachable", "prohibit"))
 ]
 _Interval = Annotated[
-    int, PlainValidator(fields.integer(limits.BFD_INTERVAL_MIN_MS, limits.BFD_INTERVAL_MAX_MS))
+    int, PlainValidator(shapes.integer(limits.BFD_INTERVAL_MIN_MS, limits.BFD_INTERVAL_MAX_MS))
 ]
-_Multiplier = Annotated[int, PlainValidator(fields.integer(1, limits.BFD_MULTIPLIER_MAX))]
+_Multiplier = Annotated[int, PlainValidator(shapes.integer(1, limits.BFD_MULTIPLIER_MAX))]
 
 
 class _Syncing(Shape):
@@ -75,7 +75,7 @@ class SyncerShape(_Syncing):
     """The deep form: one table of BIRD's and one of the kernel's."""
 
     table: Symbol
-    kernel_table: Annotated[int, PlainValidator(fields.integer(1, 2**32 - 1))] | None = None
+    kernel_table: Annotated[int, PlainValidator(shapes.integer(1, 2**32 - 1))] | None = None
     imports: AnyPolicy | None = Field(default=None, alias="import")
     exports: AnyPolicy | None = Field(default=None, alias="export")
     source_address: AnyAddress | None = None
@@ -114,7 +114,7 @@ class HopShape(Shape):
 
     address: AnyAddress | None = None
     interface: _Interface = ""
-    weight: Annotated[int, PlainValidator(fields.integer(1, 256))] | None = None
+    weight: Annotated[int, PlainValidator(shapes.integer(1, 256))] | None = None
     bfd: Flag = False
     onlink: Flag = False
 
@@ -182,7 +182,7 @@ class LogShape(Shape):
         Annotated[
             str,
             PlainValidator(
-                fields.choice(
+                shapes.choice(
                     "a class",
                     *("debug", "trace", "info", "remote", "warning", "error", "auth", "fatal"),
                     "bug",
@@ -210,6 +210,6 @@ class ForeignShape(Shape):
 
     path: _Path
     kind: Annotated[
-        str, PlainValidator(fields.choice("a kind", "filters", "sets", "secrets", "peers", "other"))
+        str, PlainValidator(shapes.choice("a kind", "filters", "sets", "secrets", "peers", "other"))
     ]
     writer: Annotated[str, PlainValidator(fields.read_reason)]

@@ -24,13 +24,13 @@ from confsync.drivers.bird.policy_shapes import (
     Listed,
     Name,
     Policies,
-    Shape,
     Sources,
     Symbol,
     Withhold,
     spread,
 )
-from confsync.model import limits
+from confsync.model import limits, shapes
+from confsync.model.shapes import Shape
 
 _Text = Annotated[str, PlainValidator(fields.read_text)]
 _Path = Annotated[str, PlainValidator(fields.read_path)]
@@ -38,36 +38,36 @@ _Interface = Annotated[str, PlainValidator(fields.read_interface)]
 _PeerAs = Annotated[int | str, PlainValidator(fields.read_peer_as)]
 _Hold = Annotated[int, PlainValidator(fields.read_hold)]
 _Multihop = Annotated[int, PlainValidator(fields.read_multihop)]
-_Seconds = Annotated[int, PlainValidator(fields.integer(1, limits.BGP_DELAY_MAX_S))]
-_Keepalive = Annotated[int, PlainValidator(fields.integer(0, limits.BGP_TIMER_MAX_S))]
-_Stale = Annotated[int, PlainValidator(fields.integer(0, 2**24 - 1))]
-_Timer = Annotated[int, PlainValidator(fields.integer(1, limits.BGP_TIMER_MAX_S))]
-_Small = Annotated[int, PlainValidator(fields.integer(0, 65_535))]
-_Port = Annotated[int, PlainValidator(fields.integer(1, 65_535))]
+_Seconds = Annotated[int, PlainValidator(shapes.integer(1, limits.BGP_DELAY_MAX_S))]
+_Keepalive = Annotated[int, PlainValidator(shapes.integer(0, limits.BGP_TIMER_MAX_S))]
+_Stale = Annotated[int, PlainValidator(shapes.integer(0, 2**24 - 1))]
+_Timer = Annotated[int, PlainValidator(shapes.integer(1, limits.BGP_TIMER_MAX_S))]
+_Small = Annotated[int, PlainValidator(shapes.integer(0, 65_535))]
+_Port = Annotated[int, PlainValidator(shapes.integer(1, 65_535))]
 _Neighbour4 = Annotated[tuple[Address, str], PlainValidator(fields.neighbour_of(Family.IPV4))]
 _Neighbour6 = Annotated[tuple[Address, str], PlainValidator(fields.neighbour_of(Family.IPV6))]
 _Prefix4 = Annotated[Network, PlainValidator(fields.prefix_of(Family.IPV4))]
 _Prefix6 = Annotated[Network, PlainValidator(fields.prefix_of(Family.IPV6))]
-_Family = Annotated[str, PlainValidator(fields.choice("a family", *Family))]
+_Family = Annotated[str, PlainValidator(shapes.choice("a family", *Family))]
 _Families = Annotated[tuple[_Family, ...], AfterValidator(fields.not_empty)]
 _Bfd = Annotated[str, PlainValidator(fields.flag_or("a use of BFD", "graceful"))]
 _Graceful = Annotated[str, PlainValidator(fields.flag_or("a use of graceful restart", "aware"))]
 _NextHop = Annotated[str, PlainValidator(fields.read_next_hop)]
-_AddPaths = Annotated[str, PlainValidator(fields.choice("a way", "rx", "tx", "both", "off"))]
-_Gateway = Annotated[str, PlainValidator(fields.choice("a gateway", "direct", "recursive"))]
-_Guard = Annotated[str, PlainValidator(fields.choice("a guard", *guards.WORDS))]
+_AddPaths = Annotated[str, PlainValidator(shapes.choice("a way", "rx", "tx", "both", "off"))]
+_Gateway = Annotated[str, PlainValidator(shapes.choice("a gateway", "direct", "recursive"))]
+_Guard = Annotated[str, PlainValidator(shapes.choice("a guard", *guards.WORDS))]
 _Role = Annotated[
     str,
     PlainValidator(
-        fields.choice("a role", "customer", "provider", "peer", "rs_server", "rs_client")
+        shapes.choice("a role", "customer", "provider", "peer", "rs_server", "rs_client")
     ),
 ]
 
 
 class _Limit(Shape):
-    routes: Annotated[int, PlainValidator(fields.integer(1, 2**31 - 1))]
+    routes: Annotated[int, PlainValidator(shapes.integer(1, 2**31 - 1))]
     action: Annotated[
-        str, PlainValidator(fields.choice("an action", "warn", "block", "restart", "disable"))
+        str, PlainValidator(shapes.choice("an action", "warn", "block", "restart", "disable"))
     ] = "disable"
 
 
@@ -106,7 +106,7 @@ class PeerDefaults(Shape):
     rr_client: Flag = False
     rr_cluster_id: Annotated[IPv4Address, PlainValidator(fields.read_cluster_id)] | None = None
     rs_client: Flag = False
-    allow_local_as: Annotated[int, PlainValidator(fields.integer(0, 255))] | None = None
+    allow_local_as: Annotated[int, PlainValidator(shapes.integer(0, 255))] | None = None
     enforce_first_as: Flag = False
     role: _Role = ""
     graceful_restart: _Graceful = "aware"
@@ -118,12 +118,12 @@ class PeerDefaults(Shape):
     med_metric: Flag = False
     default_med: Count | None = None
     default_local_pref: Count | None = None
-    cost: Annotated[int, PlainValidator(fields.integer(1, 2**31 - 1))] | None = None
+    cost: Annotated[int, PlainValidator(shapes.integer(1, 2**31 - 1))] | None = None
     extended_messages: Flag = False
     disable_after_error: Flag = False
     check_link: Flag | None = None
     dynamic_name: Symbol = ""
-    dynamic_name_digits: Annotated[int, PlainValidator(fields.integer(0, 10))] | None = None
+    dynamic_name_digits: Annotated[int, PlainValidator(shapes.integer(0, 10))] | None = None
     guard: Annotated[tuple[_Guard, ...], Listed] = ()
     drain: Withhold | None = None
     disabled: Withhold | None = None

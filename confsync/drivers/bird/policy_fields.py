@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from confsync.drivers.bird import syntax
-from confsync.drivers.bird.fields import ASN_MAX, fault, read_asn, shown
+from confsync.drivers.bird.fields import ASN_MAX, read_asn
 from confsync.model.limits import BGP_TEXT_CHARS
+from confsync.model.shapes import fault, shown
 
 _PAIR_MAX: Final = 65_535
 _SPAN: Final = re.compile(r"([0-9]{1,10})-([0-9]{1,10})", re.ASCII)

@@ -9,29 +9,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 
 from confsync.drivers.bird import fields, policy_fields
 from confsync.drivers.bird.clauses import DESTS, ORIGINS, ROA_STATES, SOURCES
 from confsync.drivers.bird.policy import Address, Family, Network
+from confsync.model import shapes
+from confsync.model.shapes import Shape
 
 T = TypeVar("T")
 
 Name = Annotated[str, PlainValidator(fields.read_name)]
 Symbol = Annotated[str, PlainValidator(fields.read_symbol)]
-Flag = Annotated[bool, PlainValidator(fields.read_flag)]
+Flag = Annotated[bool, PlainValidator(shapes.read_flag)]
 Asn = Annotated[int, PlainValidator(fields.read_asn)]
-Count = Annotated[int, PlainValidator(fields.integer(0, 2**32 - 1))]
+Count = Annotated[int, PlainValidator(shapes.integer(0, 2**32 - 1))]
 AnyAddress = Annotated[Address, PlainValidator(fields.read_any_address)]
 AnyPrefix = Annotated[Network, PlainValidator(fields.read_any_prefix)]
 _Prefix4 = Annotated[Network, PlainValidator(fields.prefix_of(Family.IPV4))]
 _Prefix6 = Annotated[Network, PlainValidator(fields.prefix_of(Family.IPV6))]
-_Length4 = Annotated[int, PlainValidator(fields.integer(0, 32))]
-_Length6 = Annotated[int, PlainValidator(fields.integer(0, 128))]
-_Decision = Annotated[str, PlainValidator(fields.choice("an action", "permit", "deny"))]
-_Action = Annotated[str, PlainValidator(fields.choice("an action", "permit", "deny", "next"))]
-_Source = Annotated[str, PlainValidator(fields.choice("a source of routes", *SOURCES))]
-_Dest = Annotated[str, PlainValidator(fields.choice("a destination", *DESTS))]
+_Length4 = Annotated[int, PlainValidator(shapes.integer(0, 32))]
+_Length6 = Annotated[int, PlainValidator(shapes.integer(0, 128))]
+_Decision = Annotated[str, PlainValidator(shapes.choice("an action", "permit", "deny"))]
+_Action = Annotated[str, PlainValidator(shapes.choice("an action", "permit", "deny", "next"))]
+_Source = Annotated[str, PlainValidator(shapes.choice("a source of routes", *SOURCES))]
+_Dest = Annotated[str, PlainValidator(shapes.choice("a destination", *DESTS))]
 _Pattern = Annotated[str, PlainValidator(fields.read_interfaces)]
 _Path = Annotated[str, PlainValidator(policy_fields.read_path)]
 _Call = Annotated[str, PlainValidator(policy_fields.read_call)]
@@ -40,12 +42,6 @@ _Pair = Annotated[str, PlainValidator(policy_fields.community_of(2, patterns=Fal
 _Large = Annotated[str, PlainValidator(policy_fields.community_of(3, patterns=False))]
 _Pairs = Annotated[str, PlainValidator(policy_fields.community_of(2, patterns=True))]
 _Larges = Annotated[str, PlainValidator(policy_fields.community_of(3, patterns=True))]
-
-
-class Shape(BaseModel):
-    """A map with known keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 def _in_a_list(value: object) -> object:
@@ -142,14 +138,14 @@ class RoaShape(Shape):
     """What a table of another hand says of a route's origin."""
 
     table: Symbol
-    state: Annotated[str, PlainValidator(fields.choice("a state", *ROA_STATES))]
+    state: Annotated[str, PlainValidator(shapes.choice("a state", *ROA_STATES))]
 
 
 class PrependShape(Shape):
     """An AS put before the path, once or more."""
 
     asn: Asn
-    count: Annotated[int, PlainValidator(fields.integer(1, 16))] = 1
+    count: Annotated[int, PlainValidator(shapes.integer(1, 16))] = 1
 
 
 class ChangesShape(Shape):
@@ -157,8 +153,8 @@ class ChangesShape(Shape):
 
     local_pref: Count | None = None
     med: Count | None = None
-    preference: Annotated[int, PlainValidator(fields.integer(0, 65_535))] | None = None
-    origin: Annotated[str, PlainValidator(fields.choice("an origin", *ORIGINS))] = ""
+    preference: Annotated[int, PlainValidator(shapes.integer(0, 65_535))] | None = None
+    origin: Annotated[str, PlainValidator(shapes.choice("an origin", *ORIGINS))] = ""
     source_address: AnyAddress | None = None
     kernel_metric: Count | None = None
     next_hop: AnyAddress | None = None
@@ -207,10 +203,10 @@ class RuleShape(Shape):
     path_contains: Annotated[tuple[Asn, ...], Listed] = ()
     asns: Name = ""
     path: _Path = ""
-    path_longer_than: Annotated[int, PlainValidator(fields.integer(0, 255))] | None = None
+    path_longer_than: Annotated[int, PlainValidator(shapes.integer(0, 255))] | None = None
     communities: Annotated[Members[_Pairs], _MEMBERS] | None = None
     large_communities: Annotated[Members[_Larges], _MEMBERS] | None = None
-    kernel_source: Annotated[int, PlainValidator(fields.integer(0, 255))] | None = None
+    kernel_source: Annotated[int, PlainValidator(shapes.integer(0, 255))] | None = None
     kernel_metric: Count | None = None
     roa: RoaShape | None = None
     call: _Call = ""

@@ -7,7 +7,7 @@ another. Each refuses something that BIRD itself would refuse late, or accept an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from confsync.drivers.bird import effective, guards
@@ -205,12 +205,14 @@ def _policies(value: Bgp) -> Iterator[tuple[Path, Filter]]:
 
 def _link_local_has_interface(value: Bgp) -> Iterator[Violation]:
     for peer, session in value.pairs:
-        if session.neighbor and session.neighbor.is_link_local and not session.interface:
+        far = session.neighbor
+        # 169.254.0.0/16 is as any other address to BIRD; clouds peer from there.
+        if isinstance(far, IPv6Address) and far.is_link_local and not session.interface:
             yield Violation(
                 "CS-V080",
                 _at("peers", peer.name, session.family),
-                f"{session.neighbor} is link-local: without an interface BIRD cannot tell where",
-                f"write {session.neighbor}%eth0, or set interface",
+                f"{far} is link-local: without an interface BIRD cannot tell where",
+                f"write {far}%eth0, or set interface",
             )
 
 

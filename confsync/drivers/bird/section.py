@@ -22,7 +22,7 @@ from confsync.drivers.bird.names import protocols
 from confsync.drivers.bird.policy import Family, Network, Policy
 from confsync.drivers.bird.render import render, render_id
 from confsync.drivers.bird.rules import broken
-from confsync.drivers.bird.schema import described, read
+from confsync.drivers.bird.schema import READER
 from confsync.drivers.bird.tree import tree_of
 from confsync.model import limits
 from confsync.model.errors import SchemaViolated, Violations
@@ -53,7 +53,7 @@ class BgpSection:
 
     def parse(self, tree: Tree) -> Bgp | Violations:
         """Return the value, or every fault: of the shape, and of the rules as far as they show."""
-        reading = read(tree)
+        reading = READER.read(tree)
         if reading.document is None:
             return reading.faults
         value, underived = build(reading.document)
@@ -82,7 +82,7 @@ class BgpSection:
 
     def describe(self, path: Path) -> Place | None:
         """Return what may stand at a place, with what a change of it does."""
-        found = described(path)
+        found = READER.described(path)
         return found and replace(found, impact=impact_word(path))
 
     def fallbacks(self, tree: Tree, path: Path) -> tuple[Path, ...]:
@@ -105,6 +105,10 @@ class BgpSection:
         changes = _Changes(had, want, objects(had), _channels_of(had), items, drifted)
         written = _Written.of(want, detail)
         return (_step(changes, detail, written),)
+
+    def remarks(self, want: Bgp, had: Bgp | None, seen: Observed) -> tuple[str, ...]:  # noqa: ARG002
+        """Return nothing: the one step says it all."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,18 +43,21 @@ def bfd(protocol: Protocol, outline: Outline, losses: Losses, peers: tuple[Peer,
     interfaces: list[BfdTiming] = []
     neighbors: list[BfdNeighbor] = []
     multihop = _Timing()
-    for _, cursor, noting in o.each(protocol.options, outline.constants, protocol.name, losses):
-        with noting:
-            if cursor.got("interface"):
-                patterns = list(_patterns(cursor))
-                timing = _timing(o.block(cursor), cursor)
-                interfaces += [timing.on(pattern) for pattern in patterns]
-            elif cursor.got("multihop"):
-                multihop = _timing(o.block(cursor), cursor)
-            elif cursor.got("neighbor"):
-                neighbors.append(_neighbor(cursor))
-            elif not cursor.got("disabled"):
-                raise Unsaid("not known to documents")
+
+    def one(cursor: Cursor) -> None:
+        nonlocal multihop
+        if cursor.got("interface"):
+            patterns = list(_patterns(cursor))
+            timing = _timing(o.block(cursor), cursor)
+            interfaces.extend(timing.on(pattern) for pattern in patterns)
+        elif cursor.got("multihop"):
+            multihop = _timing(o.block(cursor), cursor)
+        elif cursor.got("neighbor"):
+            neighbors.append(_neighbor(cursor))
+        elif not cursor.got("disabled"):
+            raise Unsaid("not known to documents")
+
+    o.each(protocol.options, outline.constants, protocol.name, losses, one)
     asked = [peer for peer in peers if peer.bfd != "off"]
     far = any(peer.multihop for peer in asked) or any(one.multihop for one in neighbors)
     near = any(not peer.multihop for peer in asked) or any(not one.multihop for one in neighbors)

@@ -61,9 +61,11 @@ def change(one: Assign | Do) -> Changes:
     """Return what a statement changes. Raises: Unsaid."""
     match one:
         case Assign(name, Const(value)) if name in _NUMBERS and type(value) is int:
-            return _making(**{_NUMBERS[name]: value})
+            number: Any = {_NUMBERS[name]: value}
+            return Changes(**number)
         case Assign(name, Const(value)) if name in _ADDRESSES and is_address(value):
-            return _making(**{_ADDRESSES[name]: value})
+            address: Any = {_ADDRESSES[name]: value}
+            return Changes(**address)
         case Assign("bgp_origin", Name(word)) if word in _ORIGINS:
             return Changes(origin=_ORIGINS[word])
         case Do(Call("prepend", (Const(int() as asn),), Name("bgp_path"))):
@@ -93,11 +95,6 @@ def _listed(way: str, name: str, arg: Node) -> Changes:
     return Changes(**known)
 
 
-def _making(**wanted: Any) -> Changes:
-    """Return changes by the names of what they set, which are known at run time only."""
-    return Changes(**wanted)
-
-
 def made(changes: Changes) -> dict[str, Any]:
     """Return what is changed at all."""
     pairs = ((one.name, getattr(changes, one.name)) for one in fields(Changes))
@@ -118,8 +115,9 @@ def joined(first: Changes, then: Changes) -> Changes | None:
             return replace(first, prepend_count=first.prepend_count + 1)
         if key.startswith("remove_") and key in before:
             return None
-        whole: Any = (*before[key], *value) if key.startswith("add_") and key in before else value
-        first = replace(first, **{key: whole})
+        more = key.startswith("add_") and key in before
+        known: Any = {key: (*before[key], *value) if more else value}
+        first = replace(first, **known)
     return first
 
 

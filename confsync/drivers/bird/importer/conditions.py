@@ -7,10 +7,10 @@ says for one family what BIRD would find; what is about the other family's route
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from confsync.drivers.bird.clauses import ROA_STATES, SOURCES
+from confsync.drivers.bird.clauses import SOURCES
 from confsync.drivers.bird.importer.expressions import (
     Call,
     Const,
@@ -26,22 +26,18 @@ from confsync.drivers.bird.importer.expressions import (
     is_address,
     is_nowhere,
 )
-from confsync.drivers.bird.policy import Family, Match, Network, Range
+from confsync.drivers.bird.importer.matches import ALWAYS, Unsimple, both, either
+from confsync.drivers.bird.policy import Address, Family, Match, Network, Range
 
-ALWAYS: Final = Match()
 _SWAPPED: Final = {"=": "=", "<": ">", ">": "<", "<=": ">=", ">=": "<=", "~": "~"}
 _NEGATED: Final = {"!=": "=", "!~": "~"}
-_ANY: Final = (
-    *("prefixes", "interfaces", "protocols", "sources", "path_contains"),
-    *("communities", "large_communities"),
-)
 _DESTS: Final = {
     "RTD_UNREACHABLE": "unreachable",
     "RTD_BLACKHOLE": "blackhole",
     "RTD_PROHIBIT": "prohibit",
     "RTD_UNICAST": "unicast",
 }
-_ROA: Final = {word: state for state, word in ROA_STATES.items()}
+_UNUSED: Final = {"RTS_STATIC_DEVICE"}  # no protocol of BIRD 2 has it any more
 
 
 @dataclass(slots=True)
@@ -69,10 +65,6 @@ def set_name(constant: str) -> str:
     return legal(constant)
 
 
-class Unsimple(ValueError):
-    """A condition that no single rule can ask; its parts perhaps can."""
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """For which family conditions are read, and where the sets they use are noted."""
@@ -91,8 +83,6 @@ class Asked:
                 return either(self.match(left), self.match(right))
             case Op(sign, left, right) if sign in _SWAPPED:
                 return self._compared(sign, left, right)
-            case Call():
-                return self._called(node)
         raise Unsimple("a condition that no rule can ask")
 
     def _all(self, node: Node) -> Match | None:
@@ -115,18 +105,17 @@ class Asked:
         return found
 
     def _compared(self, sign: str, left: Node, right: Node) -> Match | None:
-        """Return what a comparison asks; of `shorter than`, only the opposite is known."""
+        """Return what a comparison asks, where it is no opposite of a known one."""
         if isinstance(left, Const) and not isinstance(right, Const):
             left, right, sign = right, left, _SWAPPED[sign]
+        if isinstance(left, Const) and isinstance(right, Const) and sign == "=":
+            return ALWAYS if left.value == right.value else None
         asked = _ASKED.get((_subject(left), sign))
         if asked is None and negated(Op(sign, left, right)):
             raise Unsimple("a condition that is another one's opposite")
         if asked is None:
             raise Unsaid("a condition on something that rules do not know")
         return asked(self, right)
-
-    def _called(self, call: Call) -> Match | None:
-        raise Unsaid(f"the function {call.name}")
 
     # --- one reader for each thing that is asked about
 
@@ -173,19 +162,27 @@ class Asked:
                 return Match(path_contains=(asn,))
         raise Unsaid("a condition on bgp_path")
 
-    def communities(self, right: Node, kind: str) -> Match | None:
-        part = {"community": "communities", "large_community": "large_communities"}[kind]
-        size = 2 if kind == "community" else 3
+    def communities(self, right: Node) -> Match | None:
+        name, items = self._tags(right, "bgp_community", "communities", 2)
+        return Match(community_set=name) if name else Match(communities=items)
+
+    def large_communities(self, right: Node) -> Match | None:
+        name, items = self._tags(right, "bgp_large_community", "large_communities", 3)
+        return Match(large_community_set=name) if name else Match(large_communities=items)
+
+    def _tags(
+        self, right: Node, attribute: str, part: str, size: int
+    ) -> tuple[str, tuple[str, ...]]:
+        """Return the communities that are asked for: a set's name, or themselves."""
         match right:
             case Const(Pair(parts) as pair) if len(parts) == size:
-                return _asking(**{part: (str(pair),)})
+                return "", (str(pair),)
             case Const(Members() as members, name) if members.of(str):
-                if any(str(item).count(":") != size - 1 for item in members.items):
+                items = tuple(map(str, members.items))
+                if any(item.count(":") != size - 1 for item in items):
                     raise Unsaid("a set of communities of another kind")
-                if name:
-                    return _asking(**{f"{kind}_set": self.sets.name(name, part, members)})
-                return _asking(**{part: members.items})
-        raise Unsaid(f"a condition on bgp_{kind}")
+                return self.sets.name(name, part, members) if name else "", items
+        raise Unsaid(f"a condition on {attribute}")
 
 
 def _ranges(items: tuple[Any, ...], family: Family) -> tuple[Range, ...]:
@@ -218,12 +215,12 @@ def _value(node: Node) -> Value | None:
     return node.value if isinstance(node, Const) else None
 
 
-def _text(key: str, *, wild: bool) -> Callable[[Asked, Node], Match | None]:
+def _text(make: Callable[[str], Match], *, wild: bool) -> Callable[[Asked, Node], Match | None]:
     def asked(_: Asked, right: Node) -> Match | None:
         found = _value(right)
         if not isinstance(found, str) or (not wild and {"*", "?"} & set(found)):
             raise Unsaid("a condition on a name")
-        return _asking(**{key: (found,)})
+        return make(found)
 
     return asked
 
@@ -238,12 +235,12 @@ def _number(make: Callable[[Asked, int], Match | None]) -> Callable[[Asked, Node
     return asked
 
 
-def _address(key: str) -> Callable[[Asked, Node], Match | None]:
+def _address(make: Callable[[Address], Match]) -> Callable[[Asked, Node], Match | None]:
     def asked(self: Asked, right: Node) -> Match | None:
         found: Any = _value(right)
         if not is_address(found) or int(found) == 0:
             raise Unsaid("a condition on an address")
-        return _asking(**{key: found}) if found.version == self.family.digit else None
+        return make(found) if found.version == self.family.digit else None
 
     return asked
 
@@ -256,14 +253,14 @@ def _sources(_: Asked, right: Node) -> Match | None:
             words = {str(item).upper() for item in items}
         case _:
             raise Unsaid("a condition on source")
-    chosen, left = [], set(words)
+    chosen, left = [], words - _UNUSED
     for name, parts in SOURCES.items():
         if left and set(parts) <= left:
             chosen.append(name)
             left -= set(parts)
     if left:
         raise Unsaid("a source of routes that rules do not know")
-    return Match(sources=tuple(chosen))
+    return Match(sources=tuple(chosen)) if chosen else None
 
 
 def _dest(_: Asked, right: Node) -> Match | None:
@@ -276,6 +273,10 @@ def _net_type(self: Asked, right: Node) -> Match | None:
     if not isinstance(right, Name) or not right.text.startswith("NET_"):
         raise Unsaid("a condition on net.type")
     return ALWAYS if right.text == f"NET_IP{self.family.digit}" else None
+
+
+def _longer_than(length: int) -> Match:
+    return Match(path_longer_than=length) if length >= 0 else ALWAYS
 
 
 def _length_in(self: Asked, right: Node) -> Match | None:
@@ -296,94 +297,25 @@ _ASKED: Final[Mapping[tuple[str, str], Callable[[Asked, Node], Match | None]]] =
     ("net.len", "<="): _number(lambda self, n: self.length(0, n)),
     ("net.len", "~"): _length_in,
     ("net.type", "="): _net_type,
-    ("ifname", "="): _text("interfaces", wild=False),
-    ("ifname", "~"): _text("interfaces", wild=True),
-    ("proto", "="): _text("protocols", wild=False),
-    ("proto", "~"): _text("protocols", wild=True),
+    ("ifname", "="): _text(lambda name: Match(interfaces=(name,)), wild=False),
+    ("ifname", "~"): _text(lambda name: Match(interfaces=(name,)), wild=True),
+    ("proto", "="): _text(lambda name: Match(protocols=(name,)), wild=False),
+    ("proto", "~"): _text(lambda name: Match(protocols=(name,)), wild=True),
     ("source", "="): _sources,
     ("source", "~"): _sources,
     ("dest", "="): _dest,
-    ("from", "="): _address("received_from"),
-    ("gw", "="): _address("gateway"),
+    ("from", "="): _address(lambda far: Match(received_from=far)),
+    ("gw", "="): _address(lambda far: Match(gateway=far)),
     ("bgp_path.first", "="): _number(lambda _, n: Match(path_first=n)),
     ("bgp_path.last", "="): _number(lambda _, n: Match(path_last=n)),
-    ("bgp_path.len", ">"): _number(lambda _, n: Match(path_longer_than=n)),
-    ("bgp_path.len", ">="): _number(lambda _, n: Match(path_longer_than=n - 1)),
+    ("bgp_path.len", ">"): _number(lambda _, n: _longer_than(n)),
+    ("bgp_path.len", ">="): _number(lambda _, n: _longer_than(n - 1)),
     ("bgp_path", "~"): Asked.asns,
-    ("bgp_community", "~"): lambda self, right: self.communities(right, "community"),
-    ("bgp_large_community", "~"): lambda self, right: self.communities(right, "large_community"),
+    ("bgp_community", "~"): Asked.communities,
+    ("bgp_large_community", "~"): Asked.large_communities,
     ("krt_source", "="): _number(lambda _, n: Match(kernel_source=n)),
     ("krt_metric", "="): _number(lambda _, n: Match(kernel_metric=n)),
 }
-
-
-def _asking(**asked: Any) -> Match:
-    """Return a match by the names of what it asks, which are known at run time only."""
-    return Match(**asked)
-
-
-def said(match: Match) -> dict[str, Any]:
-    """Return what a match asks."""
-    pairs = ((one.name, getattr(match, one.name)) for one in fields(Match))
-    return {key: value for key, value in pairs if value not in (None, "", ())}
-
-
-def both(one: Match | None, other: Match | None) -> Match | None:
-    """Return what asks for both; None = nothing meets both. Raises: Unsimple."""
-    if one is None or other is None:
-        return None
-    found = one
-    for key, value in said(other).items():
-        mine = said(found).get(key)
-        if mine in (None, value):
-            found = replace(found, **{key: value})
-        elif key == "prefixes":
-            inner = tuple(c for a in mine for b in value for c in _inside(a, b))
-            if not inner:
-                return None
-            found = replace(found, prefixes=inner)
-        elif key == "length":
-            low, high = max(mine[0], value[0]), min(mine[1], value[1])
-            if low > high:
-                return None
-            found = replace(found, length=(low, high))
-        elif key == "sources":
-            shared = tuple(name for name in mine if name in value)
-            if not shared:
-                return None
-            found = replace(found, sources=shared)
-        else:
-            raise Unsimple(f"two conditions on {key} at once")
-    if found.prefix_set and len(found.prefixes) > 1:
-        raise Unsimple("a set and other prefixes at once")
-    if (found.communities and found.community_set) or (
-        found.large_communities and found.large_community_set
-    ):
-        raise Unsimple("a set and other communities at once")
-    return found
-
-
-def _inside(one: Range, other: Range) -> tuple[Range, ...]:
-    """Return what is in both ranges."""
-    inner, outer = (one, other) if one.net.prefixlen >= other.net.prefixlen else (other, one)
-    low, high = max(one.low, other.low), min(one.high, other.high)
-    if inner.net.network_address not in outer.net or low > high:
-        return ()
-    return (Range(inner.net, low, high),)
-
-
-def either(one: Match | None, other: Match | None) -> Match | None:
-    """Return what asks for one of both. Raises: Unsimple."""
-    if one is None or other is None:
-        return other if one is None else one
-    if ALWAYS in (one, other):
-        return ALWAYS
-    mine, theirs = said(one), said(other)
-    if mine.keys() == theirs.keys() and len(mine) == 1:
-        (key,) = mine
-        if key in _ANY:
-            return _asking(**{key: tuple(dict.fromkeys((*mine[key], *theirs[key])))})
-    raise Unsimple("conditions of which either may hold")
 
 
 def negated(node: Node) -> Node | None:

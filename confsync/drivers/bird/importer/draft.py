@@ -15,7 +15,7 @@ import yaml
 from confsync.drivers.bird.bgp import Bgp, Peer
 from confsync.drivers.bird.build import CHANNEL, LIMITS, build
 from confsync.drivers.bird.policy import Family
-from confsync.drivers.bird.schema import read
+from confsync.drivers.bird.schema import READER
 from confsync.drivers.bird.tree import peer_tree, tree_of
 from confsync.model.errors import Violations
 from confsync.model.ids import Json
@@ -38,7 +38,7 @@ _WIDTH: Final = 100
 
 def parsed(document: Json) -> tuple[Bgp | None, Violations]:
     """Return what a document says, and what is wrong with its shape."""
-    reading = read(document)
+    reading = READER.read(document)
     if reading.document is None or reading.faults:
         return None, reading.faults
     return build(reading.document)
@@ -107,8 +107,7 @@ def _peer(value: Bgp, peer: Peer) -> dict[str, Json]:
     ends = {key: tree[key] for key in tree if key in (*Family, "ipv4_range", "ipv6_range")}
     ends |= {key: tree[key] for key in ("asn", "families") if key in tree}
     least, _ = parsed({"router_id": "auto", "local_as": value.local_as, "peers": {"x": ends}})
-    assert least is not None
-    usual = peer_tree(least.peers[0])
+    usual = peer_tree(least.peers[0]) if least else {}  # the draft itself will be refused, too
     carried = {str(one) for session in peer.sessions for one in session.carries}
     said = dict(ends)
     for key, part in tree.items():

@@ -114,13 +114,22 @@ Node = Const | Name | Op | Not | Call
 Constants = Mapping[str, Value]
 
 
+_NO_ARGUMENTS: Final[Mapping[str, Const]] = {}
+
+
 class Cursor:
     """Goes over tokens; what is not as expected is `Unsaid`."""
 
-    def __init__(self, tokens: tuple[Token, ...], constants: Constants) -> None:
+    def __init__(
+        self,
+        tokens: tuple[Token, ...],
+        constants: Constants,
+        arguments: Mapping[str, Const] = _NO_ARGUMENTS,
+    ) -> None:
         self._tokens = tokens
         self._at = 0
         self._depth = 0
+        self._arguments_by_name = arguments
         self.constants = constants
 
     @property
@@ -140,15 +149,12 @@ class Cursor:
         return token
 
     def sees(self, *texts: str, ahead: int = 0) -> bool:
-        """Tell whether one of some words or marks is next, or some tokens ahead.
-
-        Source: BIRD's own words may be written in capitals as well, all other names may not.
-        """
+        """Tell whether one of some words or marks is next, or some tokens ahead."""
         at = self._at + ahead
         if at >= len(self._tokens):
             return False
         kind, text = self._tokens[at][:2]
-        return kind in ("word", "mark") and text.lower() in texts
+        return kind in ("word", "mark") and text in texts
 
     def got(self, *texts: str) -> bool:
         """Go past a word or mark if it is next."""
@@ -250,19 +256,24 @@ class Cursor:
         raise Unsaid("an expression that is not understood")
 
     def _named(self, text: str, *, plain: bool) -> Node:
-        if text in self.constants:
-            return Const(self.constants[text], text)
-        return Const(_WORDS[text.lower()]) if plain and text.lower() in _WORDS else Name(text)
+        if known := self._known(text):
+            return known
+        return Const(_WORDS[text]) if plain and text in _WORDS else Name(text)
+
+    def _known(self, text: str) -> Const | None:
+        """Return what a name stands for, if it is an argument's or a constant's."""
+        if text in self._arguments_by_name:
+            return self._arguments_by_name[text]
+        return Const(self.constants[text], text) if text in self.constants else None
 
     def _address(self, text: str) -> Node:
         try:
-            address = ip_address(text)
             if self.sees("/") and self._tokens[self._at + 1].kind == "number":
                 self.take()
-                return Const(ip_network(f"{address}/{self.take().text}"))
+                return Const(ip_network(f"{text}/{self.take().text}"))
+            return Const(ip_address(text))
         except (ValueError, IndexError):
             raise Unsaid("an address that is none") from None
-        return Const(address)
 
     def _bracketed(self) -> Node:
         """Return what stands in parentheses: an expression, or the parts of a community."""
@@ -281,8 +292,9 @@ class Cursor:
             token = self.take()
             if token.kind == "end":
                 raise Unsaid("a mask of paths that does not end")
-            text = self.constants.get(token.text) if token.kind in ("word", "name") else token.text
-            if type(text) not in (int, str):
+            known = self._known(token.text) if token.kind in ("word", "name") else None
+            text = known.value if known else token.text
+            if (token.kind in ("word", "name")) is not bool(known) or type(text) not in (int, str):
                 raise Unsaid("a mask of paths with something else than numbers in it")
             if words and (text == ".." or words[-1].endswith("..")):
                 words[-1] += str(text)
@@ -353,7 +365,7 @@ def evaluated(node: Node) -> Value:
         case Op(sign, left, right) if sign in _SUMS:
             one, other = evaluated(left), evaluated(right)
             if type(one) is int and type(other) is int and (other or sign != "/"):
-                return _SUMS[sign](one, other)
+                return _SUMS[sign](one, other) % (1 << 32)  # as BIRD reckons
         case Not(inner) if isinstance(found := evaluated(inner), bool):
             return not found
     raise Unsaid("an expression that is not understood")

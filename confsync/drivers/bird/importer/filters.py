@@ -9,19 +9,16 @@ from __future__ import annotations
 from typing import Final
 
 from confsync.drivers.bird.importer.changes import change, disturbs, joined
-from confsync.drivers.bird.importer.conditions import (
-    ALWAYS,
-    Asked,
-    Unsimple,
-    both,
-    negated,
-)
-from confsync.drivers.bird.importer.expressions import Not, Op, Unsaid
+from confsync.drivers.bird.importer.conditions import Asked, negated
+from confsync.drivers.bird.importer.expressions import Call, Not, Op, Unsaid
+from confsync.drivers.bird.importer.functions import Functions
+from confsync.drivers.bird.importer.matches import ALWAYS, Unsimple, both
 from confsync.drivers.bird.importer.statements import (
     Assign,
     Do,
     End,
     If,
+    Return,
     Statement,
     changes_only,
     ends,
@@ -32,9 +29,9 @@ _RULES_MAX: Final = 200
 _DEPTH: Final = 100
 
 
-def rules(body: tuple[Statement, ...], asked: Asked) -> Filter:
+def rules(body: tuple[Statement, ...], asked: Asked, functions: Functions) -> Filter:
     """Return a filter for one family. Raises: Unsaid for what no rules can say."""
-    made = _Flat(asked)
+    made = _Flat(asked, functions)
     permit = made.under(ALWAYS, body)
     return Filter(_trimmed(made.rules, permit) if made.split else tuple(made.rules), permit)
 
@@ -48,8 +45,9 @@ def _trimmed(rules: list[Rule], permit: bool) -> tuple[Rule, ...]:
 
 
 class _Flat:
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, functions: Functions) -> None:
         self._asked = asked
+        self._functions = functions
         self._depth = 0
         self.rules: list[Rule] = []
         self.split = False
@@ -69,6 +67,10 @@ class _Flat:
                     self._flush(guard, pending)
                     pending = None
                     todo = self._branch(guard, one, todo)
+                case Do(call) if self._functions.has(call):
+                    todo = (*self._functions.done(call), *todo)
+                case Return():
+                    raise Unsaid("a filter that returns")
                 case _:
                     pending = self._gathered(guard, pending, one)
         return self._end(guard, pending, permit=False)  # BIRD rejects what nothing decided
@@ -104,17 +106,20 @@ class _Flat:
             inner = both(guard, asked)
         except Unsimple as many:
             self.split = True
-            return (self._split(one, many), *rest)
+            return (*self._split(one, many), *rest)
         if inner is None:
             return (*one.other, *rest)
         if asked == ALWAYS:
             return (*one.then, *rest)
-        if not one.other and changes_only(one.then):
+        if not one.other and changes_only(one.then) and not self._calls(one.then):
             self._changed(guard, inner, one.then)
             return rest
         self.split |= not ends(one.then)
         self.under(inner, one.then if ends(one.then) else (*one.then, *rest))
         return (*one.other, *rest)
+
+    def _calls(self, done: tuple[Statement, ...]) -> bool:
+        return any(isinstance(one, Do) and self._functions.has(one.call) for one in done)
 
     def _changed(self, guard: Match, inner: Match, then: tuple[Statement, ...]) -> None:
         pending: Changes | None = None
@@ -127,19 +132,23 @@ class _Flat:
             raise Unsaid("a filter that changes what it asks about")
         self._add(Rule(inner, Action.NEXT, pending))
 
-    def _split(self, one: If, many: Unsimple) -> If:
+    def _split(self, one: If, many: Unsimple) -> tuple[Statement, ...]:
         """Return a question in several."""
         match one.condition:
             case Not(inner):
-                return If(inner, one.other, one.then)
+                return (If(inner, one.other, one.then),)
             case Op("&&", left, right):
-                return If(left, (If(right, one.then, one.other),), one.other)
+                return (If(left, (If(right, one.then, one.other),), one.other),)
             case Op("||", left, right):
-                return If(left, one.then, (If(right, one.then, one.other),))
+                return (If(left, one.then, (If(right, one.then, one.other),)),)
+            case Call() as call if self._functions.has(call):
+                return self._functions.asked(call, one.then, one.other)
+            case Call(name):
+                raise Unsaid(f"the function {name}") from many
         opposite = negated(one.condition)
         if opposite is None:
             raise Unsaid(str(many)) from many
-        return If(opposite, one.other, one.then)
+        return (If(opposite, one.other, one.then),)
 
     def _add(self, rule: Rule) -> None:
         if len(self.rules) >= _RULES_MAX:

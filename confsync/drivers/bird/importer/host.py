@@ -94,9 +94,7 @@ class Host:
 
     def options(self) -> None:
         """Read what concerns the whole daemon."""
-        for _, cursor, noting in self._each(self.outline.options, "BIRD"):
-            with noting:
-                self._option(cursor)
+        self._each(self.outline.options, "BIRD", self._option)
 
     def _option(self, cursor: Cursor) -> None:
         if cursor.phrase("router id"):
@@ -113,18 +111,21 @@ class Host:
         elif not _DAEMON.read(cursor, self.daemon):
             raise Unsaid("not known to documents")
 
-    def _each(self, options: Iterable[Option], owner: str) -> Any:
-        return o.each(options, self.outline.constants, owner, self.losses)
+    def _each(self, options: Iterable[Option], owner: str, read: Callable[[Cursor], None]) -> None:
+        o.each(options, self.outline.constants, owner, self.losses, read)
 
-    def _plain(self, protocol: Protocol, table: Table) -> tuple[Said, list[Option]]:
-        """Return what a table of options holds, and the options that it does not know."""
+    def _plain(
+        self, protocol: Protocol, table: Table, other: Callable[[Cursor], None] = o.unknown
+    ) -> Said:
+        """Return what a table of options holds; another one is for another reader."""
         said: Said = {}
-        rest = []
-        for option, cursor, noting in self._each(protocol.options, protocol.name):
-            with noting:
-                if not table.read(cursor, said):
-                    rest.append(option)
-        return said, rest
+
+        def one(cursor: Cursor) -> None:
+            if not table.read(cursor, said):
+                other(cursor)
+
+        self._each(protocol.options, protocol.name, one)
+        return said
 
     def _called(self, own: str, protocol: Protocol) -> None:
         if own != protocol.name:
@@ -135,43 +136,43 @@ class Host:
     def _device(self, protocol: Protocol) -> None:
         if names.DEVICE in self.names.values() or "device" in self.daemon:
             raise Unsaid("there is another one")
-        said, rest = self._plain(protocol, _DEVICE)
-        self._strange(rest, protocol)
-        self.daemon |= said
+        self.daemon |= self._plain(protocol, _DEVICE)
         self._called(names.DEVICE, protocol)
 
     def _direct(self, protocol: Protocol) -> None:
         if self.direct is not None:
             raise Unsaid("there is another one")
-        said, rest = self._plain(protocol, _DIRECT)
-        found: Said = {"ipv4": False, "ipv6": False, "interfaces": (), **said}
-        for _, cursor, noting in self._each(rest, protocol.name):
-            with noting:
-                if cursor.sees(*Family):
-                    found[cursor.take().text.lower()] = True
-                    if o.block(cursor):
-                        raise Unsaid("options of its channel")
-                elif cursor.got("interface"):
-                    found["interfaces"] += _texts(cursor)
-                else:
-                    raise Unsaid("not known to documents")
-        self.direct = Direct(**found)
+        found: Said = {"ipv4": False, "ipv6": False, "interfaces": ()}
+
+        def other(cursor: Cursor) -> None:
+            if cursor.sees(*Family):
+                found[cursor.take().text] = True
+                if {one.words for one in o.block(cursor)} - o.PLAIN:
+                    raise Unsaid("options of its channel")
+            elif cursor.got("interface"):
+                found["interfaces"] += _texts(cursor)
+            else:
+                o.unknown(cursor)
+
+        self.direct = Direct(**{**self._plain(protocol, _DIRECT, other), **found})
         self._called(names.DIRECT, protocol)
 
     def _kernel(self, protocol: Protocol) -> None:
-        said, rest = self._plain(protocol, _KERNEL)
-        found: Said = {"persist": False, "scan_s": _SCAN_S, "merge_paths": False, **said}
-        for _, cursor, noting in self._each(rest, protocol.name):
+        found: Said = {"persist": False, "scan_s": _SCAN_S, "merge_paths": False}
+
+        def other(cursor: Cursor) -> None:
             if cursor.phrase("kernel table"):
-                found["kernel_table"] = _kernel_table(cursor)  # without it, nothing is right
-                continue
-            with noting:
-                if cursor.phrase("merge paths"):
-                    found |= _merged(cursor)
-                elif cursor.sees(*Family):
-                    found |= self._channel(cursor, protocol)
-                else:
-                    raise Unsaid("not known to documents")
+                found["kernel_table"] = cursor
+            elif cursor.phrase("merge paths"):
+                found.update(_merged(cursor))
+            elif cursor.sees(*Family):
+                found.update(self._channel(cursor, protocol))
+            else:
+                o.unknown(cursor)
+
+        found |= self._plain(protocol, _KERNEL, other)
+        if "kernel_table" in found:
+            found["kernel_table"] = _kernel_table(found["kernel_table"])
         if "family" not in found:
             raise Unsaid("without a table of IPv4 or IPv6 routes")
         family = found["family"]
@@ -198,12 +199,14 @@ class Host:
         return own if own not in taken else f"{own}-{legal(protocol)}"
 
     def _channel(self, cursor: Cursor, protocol: Protocol) -> Said:
-        family = Family(cursor.take().text.lower())
+        family = Family(cursor.take().text)
         said: Said = {"family": family}
-        for _, inner, noting in self._each(o.block(cursor), protocol.name):
-            with noting:
-                if not _CHANNEL.read(inner, said):
-                    self._policy(inner, said, family, protocol.name)
+
+        def one(inner: Cursor) -> None:
+            if not _CHANNEL.read(inner, said):
+                self._policy(inner, said, family, protocol.name)
+
+        self._each(o.block(cursor), protocol.name, one)
         return said
 
     def _policy(self, cursor: Cursor, said: Said, family: Family, owner: str) -> None:
@@ -213,24 +216,27 @@ class Host:
             raise Unsaid("more than is known of it")
 
     def _pipe(self, protocol: Protocol) -> None:
-        said, rest = self._plain(protocol, _PIPE)
-        family = self._family(said.get("table", ""))
-        self._family(said.get("peer_table", ""))
-        said = {"imports": _ALL, "exports": WORDS["none"], **said}
-        for _, cursor, noting in self._each(rest, protocol.name):
-            with noting:
-                self._policy(cursor, said, family, protocol.name)
+        policies: list[Option] = []
+        found = self._plain(protocol, _PIPE, lambda other: policies.append(Option(other.rest())))
+        family = self._family(found.get("table", ""))
+        self._family(found.get("peer_table", ""))
+        said = {"imports": _ALL, "exports": WORDS["none"], **found}
+        self._each(
+            policies,
+            protocol.name,
+            lambda cursor: self._policy(cursor, said, family, protocol.name),
+        )
         own = legal(said.get("peer_table", ""))
         if own in self.pipes:
             own = f"{own}-{legal(protocol.name)}"
         if protocol.name.startswith("cs_pipe_"):
             own = protocol.name.removeprefix("cs_pipe_").replace("D", "-")
-        made = Pipe(name=own, family=family, **said)
-        plain: Said = {
-            key: None if getattr(made, key) == effective.NONE else getattr(made, key)
-            for key in ("imports", "exports")
-        }
-        self.pipes[own] = replace(made, **plain)
+        imports, exports = (
+            None if policy == effective.NONE else policy
+            for policy in (said.pop("imports"), said.pop("exports"))
+        )
+        made = Pipe(name=own, family=family, imports=imports, exports=exports, **said)
+        self.pipes[own] = made
         self._called(names.pipe_protocol(made), protocol)
 
     def _family(self, table: str) -> Family:
@@ -242,6 +248,7 @@ class Host:
     def _static(self, protocol: Protocol) -> None:
         found = routes(protocol, self.outline, self.losses)
         if not found:
+            self._empty(protocol)
             return
         table = names.table_of(found[0])
         own = names.static_protocol(table)
@@ -255,9 +262,11 @@ class Host:
             self._called(own, protocol)
         self.routes += found
 
-    def _strange(self, rest: Iterable[Option], protocol: Protocol) -> None:
-        for option in rest:
-            self.losses.add(protocol.name, option.words, option.tokens[0])
+    def _empty(self, protocol: Protocol) -> None:
+        """Have a protocol without routes be the one that brings what will be announced."""
+        said = [option.words for option in protocol.options]
+        if len(said) == 1 and said[0] in (*Family,):
+            self.names.setdefault(names.announcer(Family(said[0])), protocol.name)
 
     # --- what it comes to
 

@@ -30,9 +30,9 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _INCLUDE: Final = re.compile(r'[ \t]*include[ \t]*"([^"\n]*)"[ \t]*;')
-_NUMBER_MAX: Final = 0xFFFF_FFFF
-_DIGITS_MAX: Final = 10
-_TOKENS_MAX: Final = 2_000_000  # a file of the largest size that is read has fewer
+_DIGITS: Final = 10  # of the largest number
+_HEX_DIGITS: Final = 8
+_TOKENS_MAX: Final = 600_000  # 150,000 prefixes of a set; more took a minute
 
 
 class Unreadable(ValueError):
@@ -90,16 +90,18 @@ def _scan(files: Mapping[str, str], path: str, main: str, depth: int) -> Iterato
                 raise Unreadable(f"{path}:{line}: the comment does not end")
             line += found.count("\n")
         elif kind == "number" and not _fits(found):
-            raise Unreadable(f"{path}:{line}: the number is out of range")
+            raise Unreadable(f"{path}:{line}: the number is too large")
         elif kind != "space":
             plain = found[1:-1] if kind in ("text", "name") else found
             yield Token(kind, plain, shown, line)
 
 
 def _fits(number: str) -> bool:
-    """Tell whether BIRD reads a number: it has 32 bits."""
-    digits = number.lstrip("0x") if number.startswith("0x") else number.lstrip("0")
-    return len(digits) <= _DIGITS_MAX and int(number, 16 if "x" in number else 10) <= _NUMBER_MAX
+    """Tell whether a number has no more than BIRD's 32 bits."""
+    if number.startswith("0x"):
+        return len(number.removeprefix("0x").lstrip("0")) <= _HEX_DIGITS
+    digits = number.lstrip("0")
+    return len(digits) <= _DIGITS and int(digits or "0") < 1 << 32
 
 
 def _complaint(text: str, at: int) -> str:

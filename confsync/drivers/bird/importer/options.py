@@ -7,7 +7,6 @@ option is then lost, by its name and place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,7 +36,7 @@ def flag(cursor: Cursor) -> bool:
     return bool(found)
 
 
-def switch(*words: str) -> Reader:
+def switch(*words: str) -> Callable[[Cursor], str]:
     """Return the reader of on, off or one of some words."""
 
     def read(cursor: Cursor) -> str:
@@ -49,7 +48,7 @@ def switch(*words: str) -> Reader:
     return read
 
 
-def one_of(*words: str) -> Reader:
+def one_of(*words: str) -> Callable[[Cursor], str]:
     """Return the reader of one of some words."""
 
     def read(cursor: Cursor) -> str:
@@ -135,6 +134,10 @@ def by_default(usual: bool) -> Reader:
     return read
 
 
+# What a channel that only brings routes may say without any effect: nothing is ever exported there.
+PLAIN: Final = frozenset({"import all", "export none", "export all"})
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Which options there are, by their words; "" as key = nothing of it is kept."""
@@ -174,19 +177,23 @@ class Losses:
 
 
 def each(
-    said: Iterable[Option], constants: Constants, owner: str, losses: Losses
-) -> Iterator[tuple[Option, Cursor, AbstractContextManager[None]]]:
-    """Yield options with a cursor each, and with a context that notes one that cannot be said."""
+    said: Iterable[Option],
+    constants: Constants,
+    owner: str,
+    losses: Losses,
+    read: Callable[[Cursor], None],
+) -> None:
+    """Have each option read by its own; what cannot be said is lost, the others are not."""
     for option in said:
-        yield option, Cursor(option.tokens, constants), _noting(option, owner, losses)
+        try:
+            read(Cursor(option.tokens, constants))
+        except Unsaid as why:
+            losses.add(owner, option.words, option.tokens[0], str(why))
 
 
-@contextmanager
-def _noting(option: Option, owner: str, losses: Losses) -> Iterator[None]:
-    try:
-        yield
-    except Unsaid as why:
-        losses.add(owner, option.words, option.tokens[0], str(why))
+def unknown(_: Cursor) -> None:
+    """Refuse an option. Raises: Unsaid."""
+    raise Unsaid("not known to documents")
 
 
 def block(cursor: Cursor) -> list[Option]:

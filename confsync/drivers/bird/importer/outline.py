@@ -61,16 +61,17 @@ class Protocol:
     @property
     def disabled(self) -> bool:
         """Tell whether the file keeps it down; the last word counts."""
-        said = [one.tokens for one in self.options if one.tokens[0].text.lower() == "disabled"]
+        said = [one.tokens for one in self.options if one.tokens[0].text == "disabled"]
         return bool(said) and not (len(said[-1]) > 1 and said[-1][1].text in ("off", "no", "0"))
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """The body of a filter or function, and where it begins."""
+    """The body of a filter or function, where it begins, and what stands before its braces."""
 
     body: tuple[Token, ...]
     token: Token
+    head: tuple[Token, ...]
 
 
 @dataclass(slots=True)
@@ -117,6 +118,7 @@ class _Reader:
         self._found = Outline()
         self._templates: dict[str, list[Option]] = {}
         self._counts: dict[str, int] = {}
+        self._names: set[str] = set()
 
     def all(self) -> Outline:
         for part in self._parts():
@@ -140,7 +142,7 @@ class _Reader:
                 open_.pop()
             if open_ or token.text not in (";", "}"):
                 continue
-            block = self._tokens[start].text.lower() in _BLOCKS
+            block = self._tokens[start].text in _BLOCKS
             if block == (token.text == "}") or start == at:
                 found.append(self._tokens[start : at + (token.text == "}")])
                 start = at + 1
@@ -172,7 +174,7 @@ class _Reader:
             self._found.constants.pop(name, None)
 
     def _definition(self, cursor: Cursor) -> None:
-        is_filter = cursor.take().text.lower() == "filter"
+        is_filter = cursor.take().text == "filter"
         token = cursor.take()
         if token.kind not in NAMED:
             raise Unreadable(f"{token.place}: a filter or function without a name")
@@ -181,13 +183,12 @@ class _Reader:
             between.append(cursor.take())
         body = cursor.group()
         known = self._found.filters if is_filter else self._found.functions
-        # Variables before the braces are of the old style; no rule has any.
-        known[token.text] = Definition((*between, *body) if is_filter else body, token)
+        known[token.text] = Definition(body, token, tuple(between))
 
     def _table(self, cursor: Cursor) -> bool:
         if not (cursor.sees(*Family) and cursor.sees("table", ahead=1)):
             return False
-        family = Family(cursor.take().text.lower())
+        family = Family(cursor.take().text)
         cursor.take()
         name = cursor.take().text
         self._found.tables[name] = family
@@ -212,13 +213,15 @@ class _Reader:
         if not cursor.sees("{"):
             raise Unreadable(f"{first.place}: a protocol without a body")
         said = [*inherited, *options(cursor.group())]
-        if first.text.lower() == "template":
+        if first.text == "template":
             self._templates[name] = said
             return
-        self._found.protocols.append(Protocol(kind, name or self._numbered(kind), said, first))
+        name = name or self._numbered(kind)
+        self._names.add(name)
+        self._found.protocols.append(Protocol(kind, name, said, first))
 
     def _kind(self, cursor: Cursor) -> str:
-        kind = cursor.take().text.lower()
+        kind = cursor.take().text
         if kind == "ospf":
             cursor.got("v2", "v3")
         elif kind == "rip":
@@ -227,12 +230,11 @@ class _Reader:
 
     def _numbered(self, kind: str) -> str:
         """Return the name that BIRD gives to a protocol that nobody named."""
-        taken = {one.name for one in self._found.protocols} | self._symbols()
+        found = self._found
+        symbols = (found.constants, found.tables, found.filters, found.functions)
+        taken = (self._names, self._templates, *symbols)
         while True:
             self._counts[kind] = self._counts.get(kind, 0) + 1
-            if (name := f"{kind}{self._counts[kind]}") not in taken:
+            name = f"{kind}{self._counts[kind]}"
+            if not any(name in names for names in taken):
                 return name
-
-    def _symbols(self) -> set[str]:
-        found = self._found
-        return {*found.constants, *found.tables, *found.filters, *found.functions, *self._templates}

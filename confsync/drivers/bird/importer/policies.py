@@ -7,11 +7,12 @@ can say stays a filter of another hand's, by its name.
 from __future__ import annotations
 
 from confsync.drivers.bird.importer.conditions import Asked, Sets, legal
-from confsync.drivers.bird.importer.expressions import Cursor, Members, Prefixes, Unsaid
+from confsync.drivers.bird.importer.expressions import Cursor, Members, Node, Prefixes, Unsaid
 from confsync.drivers.bird.importer.filters import rules
+from confsync.drivers.bird.importer.functions import Functions
 from confsync.drivers.bird.importer.lexer import Token
 from confsync.drivers.bird.importer.options import Losses
-from confsync.drivers.bird.importer.outline import Outline
+from confsync.drivers.bird.importer.outline import Definition, Outline
 from confsync.drivers.bird.importer.statements import Statement, statements, where
 from confsync.drivers.bird.policy import (
     Family,
@@ -77,16 +78,10 @@ class Policies:
     ) -> Policy:
         owner, way, token = at
         try:
-            if not where_only:
-                return self._rules(statements(body), family)
-            condition = body.node()
-            if body.done:
-                return self._rules(where(condition), family)
-            why = Unsaid("more than a condition")
-        except Unsaid as fault:
-            why = fault
-        self._losses.add(owner, f"its {way} filter", token, str(why))
-        return self._moved(f"{owner}_{way}")
+            return self._rules(where(_condition(body)) if where_only else statements(body), family)
+        except Unsaid as why:
+            self._losses.add(owner, f"its {way} filter", token, str(why))
+            return self._moved(f"{owner}_{way}")
 
     def _by_name(self, symbol: str, family: Family) -> Policy:
         definition = self._outline.filters.get(symbol)
@@ -95,8 +90,7 @@ class Policies:
         if (symbol, family) not in self._halves:
             half: Filter | None = None
             try:
-                body = Cursor(definition.body, self._outline.constants)
-                half = self._rules(statements(body), family)
+                half = self._rules(self._statements(definition), family)
             except Unsaid as why:
                 self._losses.add(f"filter {symbol}", "its rules", definition.token, str(why))
             self._halves[symbol, family] = half
@@ -107,9 +101,15 @@ class Policies:
 
     def _rules(self, body: tuple[Statement, ...], family: Family) -> Filter:
         sets = Sets()
-        found = rules(body, Asked(family, sets))
+        functions = Functions(self._outline.functions, self._outline.constants)
+        found = rules(body, Asked(family, sets), functions)
         self._sets.used |= sets.used
         return found
+
+    def _statements(self, filter_: Definition) -> tuple[Statement, ...]:
+        if filter_.head:
+            raise Unsaid("a filter with variables")
+        return statements(Cursor(filter_.body, self._outline.constants))
 
     def _moved(self, symbol: str) -> Foreign:
         if symbol not in self.foreign:
@@ -129,6 +129,13 @@ class Policies:
         while name in taken:
             name += "_"
         self._names[symbol] = name
+
+
+def _condition(body: Cursor) -> Node:
+    found = body.node()
+    if not body.done:
+        raise Unsaid("more than a condition")
+    return found
 
 
 def _part(part: str, members: Members) -> tuple[object, ...]:

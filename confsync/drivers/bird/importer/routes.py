@@ -19,7 +19,11 @@ from confsync.drivers.bird.importer.outline import Outline, Protocol
 from confsync.drivers.bird.importer.statements import Assign, Do, statements
 from confsync.drivers.bird.policy import Family
 
-_DEAD: Final = ("blackhole", "unreachable", "prohibit")
+# The two words of older configurations are BIRD's still.
+_DEAD: Final = {word: word for word in ("blackhole", "unreachable", "prohibit")} | {
+    "drop": "blackhole",
+    "reject": "unreachable",
+}
 _ATTRIBUTES: Final = {
     "preference": "preference",
     "local_pref": "local_pref",
@@ -34,14 +38,16 @@ def routes(protocol: Protocol, outline: Outline, losses: Losses) -> tuple[Static
     """Return a protocol's routes, named after it; what else it says is lost."""
     common: Said = {}
     found: list[Said] = []
-    for _, cursor, noting in o.each(protocol.options, outline.constants, protocol.name, losses):
-        with noting:
-            if cursor.sees(*Family):
-                common |= _channel(cursor)
-            elif cursor.got("route"):
-                found.append(_route(cursor))
-            elif not cursor.got("disabled"):
-                raise Unsaid("not known to documents")
+
+    def one(cursor: Cursor) -> None:
+        if cursor.sees(*Family):
+            common.update(_channel(cursor))
+        elif cursor.got("route"):
+            found.append(_route(cursor))
+        elif not cursor.got("disabled"):
+            raise Unsaid("not known to documents")
+
+    o.each(protocol.options, outline.constants, protocol.name, losses, one)
     return tuple(_named(protocol.name, common, found))
 
 
@@ -57,10 +63,10 @@ def _named(protocol: str, common: Said, found: Iterable[Said]) -> Iterable[Stati
 
 def _channel(cursor: Cursor) -> Said:
     """Return what the routes of a channel share; a policy other than the usual one is lost."""
-    said: Said = {"family": Family(cursor.take().text.lower())}
+    said: Said = {"family": Family(cursor.take().text)}
     for option in o.block(cursor):
         inner = Cursor(option.tokens, cursor.constants)
-        if inner.phrase("import all") or inner.phrase("export none"):
+        if option.words in o.PLAIN and len(option.tokens) == len(option.words.split()):
             continue
         if not _CHANNEL.read(inner, said):
             raise Unsaid(f"{option.words} of its channel")
@@ -70,7 +76,7 @@ def _channel(cursor: Cursor) -> Said:
 def _route(cursor: Cursor) -> Said:
     said: Said = {"prefix": o.net(cursor)}
     if cursor.sees(*_DEAD):
-        said["dest"] = cursor.take().text.lower()
+        said["dest"] = _DEAD[cursor.take().text]
     elif cursor.got("recursive"):
         said["recursive"] = o.address(cursor)
     else:

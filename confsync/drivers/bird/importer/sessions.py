@@ -7,7 +7,7 @@ itself, not as documents have it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from confsync.drivers.bird.policy_build import WORDS
 from confsync.model.limits import BGP_MULTIHOP
 
 # What BIRD has by itself. Source: BIRD 2.0.12, proto/bgp/config.Y.
+_DYNAMIC: Final = "dynbgp"
 _TIMERS: Final = Timers(
     hold_s=240,
     keepalive_s=0,
@@ -107,15 +108,15 @@ def _limit(cursor: Cursor) -> Limit | None:
 def _next_hop(cursor: Cursor) -> str:
     if cursor.got("address"):
         return str(o.address(cursor))
-    kept: str = o.one_of("self", "keep")(cursor)
-    return kept
+    word = o.one_of("self", "keep")(cursor)
+    return word if o.flag(cursor) else ""
 
 
 def _add_paths(cursor: Cursor) -> str:
-    found: str = o.switch("rx", "tx")(cursor)
-    return {"on": "both", "off": ""}.get(found, found)
+    return _ADD_PATHS[o.switch("rx", "tx")(cursor)]
 
 
+_ADD_PATHS: Final = {"on": "both", "off": "", "rx": "rx", "tx": "tx"}
 _CHANNEL: Final = Table(
     {
         "table": ("table", o.name),
@@ -161,56 +162,54 @@ class Sessions:
         """Return a protocol's peer; None for one that no document can have at all."""
         said: Said = {}
         channels: dict[Family, Said] = {}
-        parts = o.each(protocol.options, self.outline.constants, protocol.name, self.losses)
-        for option, cursor, noting in parts:
-            with noting:
-                self._option(option, cursor, said, channels, protocol)
+        self._each(
+            protocol.options,
+            protocol.name,
+            lambda cursor: self._option(cursor, said, channels, protocol),
+        )
         try:
             return _met(protocol, said, channels)
         except Unsaid as why:
             self.losses.add(protocol.name, "the whole protocol", protocol.token, str(why))
             return None
 
+    def _each(self, options: Iterable[Option], owner: str, read: Callable[[Cursor], None]) -> None:
+        o.each(options, self.outline.constants, owner, self.losses, read)
+
     def _option(
-        self,
-        option: Option,
-        cursor: Cursor,
-        said: Said,
-        channels: dict[Family, Said],
-        protocol: Protocol,
+        self, cursor: Cursor, said: Said, channels: dict[Family, Said], protocol: Protocol
     ) -> None:
         if cursor.sees(*Family):
-            family = Family(cursor.take().text.lower())
+            family = Family(cursor.take().text)
             cursor.got("unicast")
             self._channel(o.block(cursor), family, channels.setdefault(family, {}), protocol)
-        elif cursor.got("local") and not cursor.got("role"):
+        elif cursor.sees("local") and not cursor.sees("role", ahead=1):
             _local(cursor, said)
         elif cursor.sees("password"):
-            said["password_file"] = self._secret(option.tokens[0], protocol)
+            said["password_file"] = self._secret(cursor.next, protocol)
         elif cursor.got("neighbor"):
             _neighbor(cursor, said)
         elif cursor.phrase("error wait time"):
             said["error_wait_min_s"] = o.seconds(cursor)
             cursor.need(",")
             said["error_wait_max_s"] = o.seconds(cursor)
-        else:
-            again = Cursor(option.tokens, cursor.constants)
-            if not _OPTIONS.read(again, said):
-                raise Unsaid("not known to documents")
+        elif not _OPTIONS.read(cursor, said):
+            raise Unsaid("not known to documents")
 
     def _channel(
         self, options: Iterable[Option], family: Family, said: Said, protocol: Protocol
     ) -> None:
         owner = protocol.name
-        parts = o.each(options, self.outline.constants, f"{owner} {family}", self.losses)
-        for _, cursor, noting in parts:
-            with noting:
-                if _CHANNEL.read(cursor, said):
-                    continue
-                way = o.one_of("import", "export")(cursor)
-                said[f"{way}s"] = self.policies.read(cursor, family, owner, way)
-                if not cursor.done:
-                    raise Unsaid("more than is known of it")
+
+        def one(cursor: Cursor) -> None:
+            if _CHANNEL.read(cursor, said):
+                return
+            way = o.one_of("import", "export")(cursor)
+            said[f"{way}s"] = self.policies.read(cursor, family, owner, way)
+            if not cursor.done:
+                raise Unsaid("more than is known of it")
+
+        self._each(options, f"{owner} {family}", one)
 
     def _secret(self, token: Token, protocol: Protocol) -> str:
         """Return the file that holds a password; one that no file has alone must be written."""
@@ -222,6 +221,7 @@ class Sessions:
 
 
 def _local(cursor: Cursor, said: Said) -> None:
+    cursor.take()
     if not cursor.sees("as", "port") and not cursor.done:
         said["source"] = o.address(cursor)
     if cursor.got("port"):
@@ -242,7 +242,7 @@ def _neighbor(cursor: Cursor, said: Said) -> None:
     if cursor.got("port"):
         said["port"] = o.number(cursor)
     if cursor.sees("internal", "external"):
-        said["asn"] = cursor.take().text.lower()
+        said["asn"] = cursor.take().text
     elif cursor.got("as"):
         said["asn"] = o.number(cursor)
     if not cursor.done:
@@ -261,6 +261,8 @@ def _met(protocol: Protocol, said: Said, channels: Mapping[Family, Said]) -> Met
         raise Unsaid("without IPv4 and IPv6 routes")
     timers = {key: said.pop(key) for key in Timers.__slots__ if key in said}
     usual = {key: getattr(_TIMERS, key) for key in Timers.__slots__}
+    if others is not None:
+        said.setdefault("dynamic_name", _DYNAMIC)
     said.setdefault("multihop", BGP_MULTIHOP if asn in ("internal", own) else 0)
     costs = {part.get("cost") for part in channels.values()}
     if len(costs) > 1:

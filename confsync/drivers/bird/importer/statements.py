@@ -43,7 +43,14 @@ class If:
     other: tuple[Statement, ...] = ()
 
 
-Statement = End | Assign | Do | If
+@dataclass(frozen=True, slots=True)
+class Return:
+    """The end of a function, with its answer or without one."""
+
+    value: Node | None
+
+
+Statement = End | Assign | Do | If | Return
 
 
 def statements(body: Cursor) -> tuple[Statement, ...]:
@@ -80,12 +87,16 @@ class _Reader:
                 body.take()
             body.need(";")
             return ()
-        if body.sees("case", "return", "for") or body.sees("int", "bool", "prefix", "set"):
+        if body.got("return"):
+            value = None if body.sees(";") else body.node()
+            body.need(";")
+            return (Return(value),)
+        if body.sees("case", "for") or body.sees("int", "bool", "prefix", "set"):
             raise Unsaid(f"a filter with {body.next.text} in it")
         return (self._change(),)
 
     def _end(self) -> End:
-        permit = self._body.take().text.lower() == "accept"
+        permit = self._body.take().text == "accept"
         if self._body.next.kind == "text":
             self._body.take()
         self._body.need(";")
@@ -140,11 +151,12 @@ def _assigned(name: str, value: Node) -> Statement:
 def ends(done: tuple[Statement, ...]) -> bool:
     """Tell whether nothing that follows is ever reached."""
     return any(
-        isinstance(one, End) or (isinstance(one, If) and ends(one.then) and ends(one.other))
+        isinstance(one, End | Return)
+        or (isinstance(one, If) and ends(one.then) and ends(one.other))
         for one in done
     )
 
 
 def changes_only(done: tuple[Statement, ...]) -> bool:
     """Tell whether no decision is made and no question asked."""
-    return not any(isinstance(one, End | If) for one in done)
+    return all(isinstance(one, Assign | Do) for one in done)

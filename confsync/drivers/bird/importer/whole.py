@@ -57,13 +57,13 @@ def whole(files: Mapping[str, str], main: str, fragment: str = "") -> Read:
 
 def _secrets(found: tuple[Token, ...]) -> frozenset[str]:
     """Return the included files that hold a password and nothing else."""
-    by_file: dict[str, list[Token]] = {}
-    for token in found:
-        by_file.setdefault(token.file, []).append(token)
+    by_file: dict[str, dict[Token, None]] = {}
+    for token in found:  # once for each place that draws the file in
+        by_file.setdefault(token.file, {})[token] = None
     return frozenset(
         file
         for file, inner in by_file.items()
-        if file and len(inner) == _SECRET and inner[0].text.lower() == "password"
+        if file and len(inner) == _SECRET and next(iter(inner)).text == "password"
     )
 
 
@@ -71,9 +71,11 @@ class _Reader:
     def __init__(self, all_: Outline, main: str, fragment: str, secrets: frozenset[str]) -> None:
         self._file = fragment or main
         self._fragment = fragment
-        own = [one for one in all_.protocols if not fragment or one.token.file == fragment]
-        self._others = [one for one in all_.protocols if one not in own]
-        self._protocols: list[Protocol] = own
+        self._protocols: list[Protocol] = []
+        self._others: list[Protocol] = []
+        for one in all_.protocols:
+            own = not fragment or one.token.file == fragment
+            (self._protocols if own else self._others).append(one)
         self._losses = Losses() if fragment else Losses(list(all_.lost))
         if fragment:
             all_.filters = {
@@ -178,10 +180,10 @@ class _Reader:
         lines = [f"Drafted from {self._file}: read it before it is published."]
         if not met and not self._elsewhere():
             lines.append("No session tells which AS number is ours: set local_as.")
-        lines.extend(
+        lines += [
             f"{name} is disabled in the file, and stays so until it is enabled by hand."
             for name in sorted(one.name for one in self._protocols if one.disabled)
-        )
+        ]
         if moved := [] if self._fragment else self._policies.foreign:
             path = value.foreign[0].path
             lines.append(f"Move these filters, with all that they use, into {path}:")
