@@ -13,7 +13,8 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from confsync import __version__
@@ -61,18 +62,21 @@ async def run(config: Path) -> None:
     with HostLock(state_dir):
         journal = SqliteJournal(state_dir / "journal.db")
         try:
-            notifier.extend(limits.STOP_S)
-            halted = await end_open_transaction(journal, logs.LogReporter(lambda _: None))
+            more_time = partial(notifier.extend, limits.STOP_S)
+            told = logs.LogReporter(lambda _: None)
+            halted = await end_open_transaction(journal, told, more_time)
             await Agent(config, load(config), journal, notifier, halted).serve()
         finally:
             await journal.aclose()
 
 
-async def end_open_transaction(journal: SqliteJournal, reporter: Reporter) -> str:
+async def end_open_transaction(
+    journal: SqliteJournal, reporter: Reporter, beat: Callable[[], None]
+) -> str:
     """Recover; return why the host is halted (empty = it is not)."""
     drivers = drivers_for_recovery()
     try:
-        outcome = await to_completion(recover(Room(drivers, journal, reporter)))
+        outcome = await to_completion(recover(Room(drivers, journal, reporter, beat)), beat)
     except (JournalDamaged, JournalTooNew) as fault:
         return str(fault)
     finally:
@@ -349,7 +353,8 @@ class Agent:
                     await self._journal.accept()
                 else:
                     await self._journal.resume()
-                self._showing.halted = await end_open_transaction(self._journal, self._reporter)
+                ending = end_open_transaction(self._journal, self._reporter, self._beat)
+                self._showing.halted = await ending
         return await self._look_again(actor)
 
     async def retry(self, actor: str) -> Json:

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from confsync.drivers.bird.driver import BirdSettings
+from confsync.drivers.lvm.driver import LvmSettings
 from confsync.edge.consul import ConsulSettings
 from confsync.edge.http import HttpSettings
 from confsync.host import toml
@@ -79,6 +80,7 @@ class GuardSettings(Part):
     """Budgets per change."""
 
     max_removed_peers: Annotated[int, Field(ge=0)] = 1
+    max_removed_volumes: Annotated[int, Field(ge=0)] = 1
     max_removed_percent: Annotated[int, Field(ge=0, le=100)] = 30
     all_sessions_of_a_family: bool = False
 
@@ -87,6 +89,7 @@ class DriversSettings(Part):
     """Each subsystem's own table."""
 
     bird: BirdSettings = BirdSettings()
+    lvm: LvmSettings = LvmSettings()
 
 
 class DriftSettings(Part):

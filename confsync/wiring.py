@@ -14,6 +14,8 @@ from pathlib import Path
 
 from confsync.drivers.bird.driver import BirdDriver, BirdSettings
 from confsync.drivers.bird.section import BgpSection
+from confsync.drivers.lvm.driver import LvmDriver, LvmSettings
+from confsync.drivers.lvm.section import LvmSection
 from confsync.edge.consul import ConsulSource
 from confsync.edge.directory import DirectorySettings, DirectorySource
 from confsync.flow.adopt import Adopter
@@ -37,7 +39,10 @@ from confsync.model.snapshot import QuietPeriod
 from confsync.ports import Driver, Reporter, Source
 from confsync.settings import Settings, name_parts
 
-SECTIONS: Mapping[SectionName, AnySection] = {SectionName("bgp"): BgpSection()}
+SECTIONS: Mapping[SectionName, AnySection] = {
+    SectionName("lvm"): LvmSection(),
+    SectionName("bgp"): BgpSection(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +69,28 @@ class Wired:
 
 def drivers_for_recovery() -> Mapping[DriverName, Driver]:
     """Return every driver, without settings: a journalled step carries all that undo needs."""
-    return {DriverName("bird"): BirdDriver(BirdSettings())}
+    drivers: tuple[Driver, ...] = (LvmDriver(LvmSettings()), BirdDriver(BirdSettings()))
+    return {driver.name: driver for driver in drivers}
 
 
 def parts_of(settings: Settings) -> Mapping[SectionName, Part]:
-    """Return the sections whose driver is enabled on this host."""
-    parts: dict[SectionName, Part] = {}
-    if settings.drivers.bird.enabled:
-        name = SectionName("bgp")
-        parts[name] = Part(SECTIONS[name], BirdDriver(settings.drivers.bird))
-    return parts
+    """Return the sections whose driver is enabled on this host, in the order of their steps.
+
+    Why storage comes first: a commit goes the other way, and there BIRD's timer runs.
+    """
+    drivers: Mapping[SectionName, tuple[bool, Callable[[], Driver]]] = {
+        SectionName("lvm"): (
+            settings.drivers.lvm.enabled,
+            lambda: LvmDriver(settings.drivers.lvm),
+        ),
+        SectionName("bgp"): (
+            settings.drivers.bird.enabled,
+            lambda: BirdDriver(settings.drivers.bird),
+        ),
+    }
+    return {
+        name: Part(SECTIONS[name], make()) for name, (enabled, make) in drivers.items() if enabled
+    }
 
 
 def source_of(settings: Settings) -> Source:
@@ -122,9 +139,7 @@ def wire(settings: Settings, room: Room) -> Wired:
     checks = tuple(map(CommandProbe, dict.fromkeys(settings.verify.commands)))
     own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping, checks)
     guard = settings.guard
-    budgets = Budgets(
-        guard.max_removed_peers, guard.max_removed_percent, guard.all_sessions_of_a_family
-    )
+    budgets = Budgets(**guard.model_dump())
     facts = HostFacts(
         SiteId(settings.site), RoleId(settings.role), NodeId(settings.node), settings.variant
     )

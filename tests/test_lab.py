@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import pytest
@@ -142,6 +143,23 @@ def test_notify_socket_records_what_it_hears(lab: Lab):
         mouth.sendto(b"READY=1\nSTATUS=up", ear.env["NOTIFY_SOCKET"])
     assert {"READY": "1", "STATUS": "up"} == ear.wait("READY").fields
     assert "2000000" == ear.env["WATCHDOG_USEC"]
+
+
+@pytest.mark.root
+@pytest.mark.loops
+def test_metadata_of_lvm_lives_on_loop_devices_that_vanish(lab: Lab):
+    lvm = lab.lvm(64, 32)
+    lvm.must("vgcreate", "vg0", *lvm.devices)
+    lvm.must("lvcreate", "-an", "-Zn", "-Wn", "--size", "20m", "--name", "data", "vg0")
+
+    [group] = lvm.report()
+    assert set(lvm.devices) == {pv["pv_name"] for pv in group["pv"]}
+    assert ["20971520"] == [lv["lv_size"] for lv in group["lv"]]
+    assert "not found" in lvm.run("vgs", "vg1").stderr
+
+    lab.close()
+    attached = subprocess.run(["losetup", "--all"], capture_output=True, text=True, check=True)
+    assert str(lab.folder) not in attached.stdout
 
 
 def test_settings_are_written_as_toml():

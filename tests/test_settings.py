@@ -54,7 +54,7 @@ def test_the_names_of_the_manual_are_the_defaults(config):
         found.source.quiet_max_s,
     )
     assert "http://127.0.0.1:8500" == found.source.consul.address
-    assert (1, 30, False) == tuple(found.guard.model_dump().values())
+    assert (1, 1, 30, False) == tuple(found.guard.model_dump().values())
     assert "127.0.0.1:9469" == found.http.listen
     assert not found.drivers.bird.enabled
     assert (90.0, "info", "uvloop") == (found.drift.interval_s, found.log.level, found.loop)
@@ -169,6 +169,12 @@ GOLDEN = {
         MINIMAL + '[http]\nlisten = "0.0.0.0:9469"\n',
         [
             "agent.toml: [http] listen: must be a loopback address, the surface has no encryption",
+        ],
+    ),
+    "volume groups": (
+        MINIMAL + '[drivers.lvm]\nvolume_groups = ["vg_ext", "../x"]\n',
+        [
+            "agent.toml: [drivers.lvm] volume_groups: '../x' cannot be the name of a volume group",
         ],
     ),
     "toml": (

@@ -54,8 +54,13 @@ def test_only_an_enabled_driver_carries_its_section(tmp_path: Path) -> None:
     assert {"bgp": BirdDriver} == {name: type(part.driver) for name, part in parts.items()}
 
 
+def test_storage_is_planned_before_routing(tmp_path: Path) -> None:
+    enabled = {"bird": {"enabled": True}, "lvm": {"enabled": True, "volume_groups": ["vg_ext"]}}
+    assert ["lvm", "bgp"] == list(wiring.parts_of(settings(tmp_path, drivers=enabled)))
+
+
 def test_recovery_knows_every_driver_without_settings(tmp_path: Path) -> None:
-    enabled = {"bird": {"enabled": True}}
+    enabled = {"bird": {"enabled": True}, "lvm": {"enabled": True}}
     parts = wiring.parts_of(settings(tmp_path, drivers=enabled)).values()
     recovery = wiring.drivers_for_recovery()
     assert {part.driver.name for part in parts} == set(recovery)

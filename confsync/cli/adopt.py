@@ -15,7 +15,7 @@ from confsync.model.ids import Json
 
 
 @click.command()
-@click.argument("driver", type=click.Choice(["bird"]))
+@click.argument("driver", type=click.Choice(["bird", "lvm"]))
 @click.option("--plan", "only", is_flag=True, help="Show what it would come to; record nothing.")
 @click.option("--draft", is_flag=True, help="Print the document that says what runs here now.")
 @ALLOW
@@ -23,7 +23,7 @@ from confsync.model.ids import Json
 def adopt(
     options: Options, *, driver: str, only: bool, draft: bool, allow: tuple[str, ...]
 ) -> Result:
-    """Take ownership of a live daemon; the host is not touched, only its record is made.
+    """Take over what another hand set up; the host is not touched, only its record is made.
 
     Ends with 0 when it was adopted; with --plan 0 for no changes, 2 for changes.
     """

@@ -130,7 +130,8 @@ def describe(plan: Plan, options: Options, *, done: bool = False) -> Iterator[st
         return
     for item in plan.differences:
         colour = {"+": "green", "-": "red"}.get(item.op, "yellow")
-        yield f"{options.paint(str(item), colour)}   {item.impact}"
+        note = f"; {item.note}" if item.note else ""
+        yield f"{options.paint(str(item), colour)}   {item.impact}{note}"
     steps = f"{len(plan.steps)} step{'s' if len(plan.steps) > 1 else ''}"
     end = "Done and verified." if done else "Nothing was changed."
     yield f"{steps}, impact: {plan.impact}. {end}"

@@ -1,4 +1,4 @@
-"""Run to completion: the one bare task of the program.
+"""Run to completion: the bare tasks of the program.
 
 Separate because a transaction must not be cut by a sibling that fails. A shielded task inside a
 TaskGroup is cut with the group; a bare task, awaited in a loop, runs to its end, and the
@@ -8,8 +8,10 @@ cancellation is raised afterwards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from confsync.model import limits
 
 T = TypeVar("T")
 
@@ -26,13 +28,17 @@ async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
     return results
 
 
-async def to_completion(work: Coroutine[Any, Any, T]) -> T:
-    """Await work to its end, however often the caller is cancelled meanwhile."""
+async def to_completion(work: Coroutine[Any, Any, T], beat: Callable[[], None] = lambda: None) -> T:
+    """Await work that bounds itself to its end, however often the caller is cancelled meanwhile.
+
+    `beat` is called now and then: that we wait is a sign of life.
+    """
     task = asyncio.get_running_loop().create_task(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
+        beat()
         try:
-            await asyncio.wait({task})
+            await asyncio.wait({task}, timeout=limits.WATCHDOG_FEED_S)
         except asyncio.CancelledError as cut:
             cancelled = cut
     if cancelled is not None:

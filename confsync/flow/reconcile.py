@@ -36,7 +36,7 @@ from confsync.model.errors import (
 from confsync.model.ids import DriverName, Json, ObjectId, SectionName
 from confsync.model.layers import layer_paths, merge
 from confsync.model.machine import State
-from confsync.model.plan import Impact, Plan
+from confsync.model.plan import Impact, Plan, Step
 from confsync.model.section import AnySection, Observed, Ownership
 from confsync.model.snapshot import QuietPeriod, Snapshot
 from confsync.ports import Applied, Driver, FactSource, Memory, Source
@@ -257,7 +257,13 @@ class Reconciler:
             if name in desired.values and look.ownership is Ownership.ABSENT:
                 return replace(found, failure=HostBusy(look.problem))
         had = {**taken, **await asyncio.to_thread(self._had, applied)}
-        plan = await asyncio.to_thread(self._plan, desired, had, seen)
+        try:
+            plan = await asyncio.to_thread(self._plan, desired, had, seen)
+        except InvalidConfig as fault:
+            blamed = map(desired.blame, fault.violations)
+            return replace(found, violations=(*found.violations, *blamed))
+        except ConfsyncError as fault:
+            return replace(found, failure=fault)
         observing = tuple(n for n, o in seen.items() if o.ownership is Ownership.FOREIGN)
         found = replace(found, plan=plan, observing=observing)
         self._peace.saw(seen, found.mends, asyncio.get_running_loop().time())
@@ -270,16 +276,15 @@ class Reconciler:
         had: Mapping[SectionName, object],
         seen: Mapping[DriverName, Observed],
     ) -> Plan:
-        """Ask every section for its steps, in a thread as well."""
-        steps = tuple(
-            step
-            for name, part in self._parts.items()
-            if name in desired.values
-            for step in part.section.plan(
-                desired.values[name], had.get(name), seen[part.driver.name]
-            )
-        )
-        return Plan(desired.revision, steps)
+        """Ask every section for its steps, in a thread as well. Raises ConfsyncError."""
+        steps: list[Step] = []
+        remarks: list[str] = []
+        for name, part in self._parts.items():
+            if name in desired.values:
+                told = (desired.values[name], had.get(name), seen[part.driver.name])
+                steps += part.section.plan(*told)
+                remarks += part.section.remarks(*told)
+        return Plan(desired.revision, tuple(steps), tuple(remarks))
 
     def _refusals(
         self,

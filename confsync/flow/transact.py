@@ -13,11 +13,11 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from confsync.flow.guard import together
+from confsync.flow.guard import to_completion, together
 from confsync.model import limits
 from confsync.model.errors import (
     ConfsyncError,
@@ -77,13 +77,11 @@ class Room:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     probes: tuple[Probe, ...] = ()
 
-    @contextlib.contextmanager
-    def act(self, op: str, step: Step) -> Iterator[None]:
-        """Tell what became of one act on the host."""
-        self.beat()
+    async def act(self, op: str, step: Step, work: Coroutine[Any, Any, None]) -> None:
+        """Let a driver act, which bounds itself, and tell what became of it."""
         result = "failed"
         try:
-            yield
+            await to_completion(work, self.beat)
             result = "ok"
         finally:
             done = {"driver": step.driver, "op": op, "result": result}
@@ -119,8 +117,8 @@ async def transact(plan: Plan, target: Applied, room: Room, *, way_home: Probe |
                 saved = Saved(driver, step, await driver.checkpoint(step))
                 await room.journal.save(txn, number, saved.checkpoint)
                 done.append(saved)
-                with room.act("apply", step):
-                    await driver.apply(step, saved.checkpoint, _revert_after_s(plan))
+                applied = driver.apply(step, saved.checkpoint, _revert_after_s(plan))
+                await room.act("apply", step, applied)
                 _stop_if_asked(room)
         with room.phase("verify"):
             await verify(plan, probes, baseline, room, way_home)
@@ -174,8 +172,7 @@ async def go_back(
     try:
         with room.phase("rollback"):
             for driver, step, checkpoint in reversed(done):
-                with room.act("undo", step):
-                    await driver.undo(step, checkpoint)
+                await room.act("undo", step, driver.undo(step, checkpoint))
             await _prove(done, Position.OLD)
     except Exception as failure:  # noqa: BLE001 - a way back that fails for any reason halts
         return await _halt(txn, revision, f"{cause}; the way back failed: {failure}", failure, room)
@@ -186,11 +183,15 @@ async def go_back(
 
 
 async def go_forward(txn: TxnId, revision: Digest, done: Sequence[Saved], room: Room) -> Outcome:
-    """Make every step final, in order, and prove that the host has the new state."""
+    """Make every step final, and prove that the host has the new state.
+
+    Why the last driver's steps come first: a plan has storage before routing. BIRD's timer runs,
+    while what is forward only, such as a file system that grows, can wait.
+    """
+    last_first = list(dict.fromkeys(saved.driver for saved in reversed(done)))
     try:
-        for saved in done:
-            with room.act("commit", saved.step):
-                await _commit(saved)
+        for saved in sorted(done, key=lambda saved: last_first.index(saved.driver)):
+            await room.act("commit", saved.step, _commit(saved))
         await _prove(done, Position.NEW)
     except Exception as failure:  # noqa: BLE001 - past the pivot there is no way back
         return await _halt(txn, revision, f"committing failed: {failure}", failure, room)
@@ -200,6 +201,7 @@ async def go_forward(txn: TxnId, revision: Digest, done: Sequence[Saved], room: 
 
 async def _check(plan: Plan, room: Room) -> None:
     for step in plan.steps:
+        room.beat()
         await room.drivers[step.driver].check(step)
 
 

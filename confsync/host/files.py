@@ -173,6 +173,23 @@ def sync_folder(path: str) -> None:
         os.fsync(folder)
 
 
+def remove_durable(path: str, data: bytes) -> None:
+    """Remove a file that confsync wrote: one that holds other bytes stays; absent is fine.
+
+    Raises: NotOwned, HostBusy.
+    """
+    with _translated(path), _parent(path) as (folder, name):
+        try:
+            fd = os.open(name, _flags(os.O_RDONLY | os.O_NONBLOCK), dir_fd=folder)
+        except FileNotFoundError:
+            return
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode) or file.read(len(data) + 1) != data:
+                raise NotOwned(f"{path} is not what confsync wrote; it is left alone")
+        _unlink(name, folder)
+        os.fsync(folder)
+
+
 def discard(*paths: str) -> tuple[str, ...]:
     """Remove files that confsync made; return those that existed.
 

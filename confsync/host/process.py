@@ -1,7 +1,8 @@
 """Run one child to its end, with bounds on time, memory, processor and output.
 
 Separate because a child that is forgotten goes on working on the host after its caller was
-cancelled. Invariant: when `run` returns or raises, the child and its process group are gone.
+cancelled. Invariant: when `run` returns or raises, the child and its process group are gone; when
+`run_unkilled` does, the child is gone, or its `StillRuns` names it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import os
 import resource
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from confsync.model import limits
 from confsync.model.errors import DeadlinePassed, HostBusy
@@ -31,6 +32,10 @@ class Finished:
     stderr: str
 
 
+class StillRuns(DeadlinePassed):
+    """A child that may not be killed was asked to end and did not, yet."""
+
+
 async def run(
     argv: Sequence[str],
     timeout_s: float,
@@ -38,6 +43,7 @@ async def run(
     memory_bytes: int = limits.CHILD_MEMORY_BYTES,
     cpu_s: int = limits.CHILD_CPU_S,
     output_bytes: int = limits.CHILD_OUTPUT_BYTES,
+    environment: Mapping[str, str] = _ENVIRONMENT,
 ) -> Finished:
     """Run a program without input and return how it ended.
 
@@ -45,37 +51,101 @@ async def run(
     Why: Popen starts by vfork and awaiting a pidfd costs nothing; asyncio's own subprocess is 5 ms
     slower under uvloop, and a `preexec_fn` 2 ms, therefore the limits are set from here.
     """
-    out, err = _sink("stdout"), _sink("stderr")
-    try:
-        child = _start(argv, out, err)
-        bounds = (
+    with _Sinks(output_bytes) as sinks:
+        child = _start(argv, subprocess.DEVNULL, sinks, environment)
+        _bound(
+            child,
             (resource.RLIMIT_AS, memory_bytes),
             (resource.RLIMIT_CPU, cpu_s),
             (resource.RLIMIT_FSIZE, output_bytes),
-            (resource.RLIMIT_CORE, 0),
         )
-        with suppress(ProcessLookupError):
-            for bound, most in bounds:
-                resource.prlimit(child.pid, bound, (most, most))
         await _to_its_end(child, argv[0], timeout_s)
-        return Finished(child.returncode, _text(out, output_bytes), _text(err, output_bytes))
-    finally:
-        os.close(out)
-        os.close(err)
+        return sinks.told(child.returncode)
 
 
-def _start(argv: Sequence[str], out: int, err: int) -> subprocess.Popen[bytes]:
+async def run_unkilled(
+    argv: Sequence[str],
+    timeout_s: float,
+    *,
+    stdin: int,
+    patience_s: float,
+    output_bytes: int = limits.CHILD_OUTPUT_BYTES,
+    environment: Mapping[str, str] = _ENVIRONMENT,
+) -> Finished:
+    """Run a program that may be asked to end, by SIGTERM after `timeout_s`, but never killed.
+
+    A caller that is cancelled waits as long. No bound of ours ends it hard: a write beyond
+    `output_bytes` fails, and time and memory are its own.
+    Raises: DeadlinePassed when it ended after it was asked to; StillRuns when it did not, for
+    another `patience_s`; HostBusy when it cannot start.
+    """
+    with _Sinks(output_bytes) as sinks:
+        # Python ignores SIGXFSZ, and a child that inherits this gets an error in its place.
+        child = _start(argv, stdin, sinks, environment, restore_signals=False)
+        _bound(child, (resource.RLIMIT_FSIZE, output_bytes))
+        ended = _reaped(child)
+        try:
+            await _uncut(ended, timeout_s)
+        finally:
+            if late := not ended.done():
+                child.terminate()
+                await _uncut(ended, patience_s)
+        if not ended.done():
+            message = f"{argv[0]} (pid {child.pid}) did not end within {timeout_s:g} s"
+            raise StillRuns(f"{message}, and not when it was asked to; it is left to itself")
+        if late:
+            raise DeadlinePassed(f"{argv[0]} did not end within {timeout_s:g} s; it was stopped")
+        return sinks.told(child.returncode)
+
+
+class _Sinks:
+    """Where a child's output goes: memory that it can write to even after we have gone."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self.out, self.err = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("out", "err"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.out)
+        os.close(self.err)
+
+    def told(self, code: int) -> Finished:
+        """Return how the child ended, with all that it said."""
+        return Finished(code, self._text(self.out), self._text(self.err))
+
+    def _text(self, fd: int) -> str:
+        return os.pread(fd, self._size_bytes, 0).decode(errors="replace")
+
+
+def _start(
+    argv: Sequence[str],
+    stdin: int,
+    sinks: _Sinks,
+    environment: Mapping[str, str],
+    *,
+    restore_signals: bool = True,
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            env=_ENVIRONMENT,
+            stdin=stdin,
+            stdout=sinks.out,
+            stderr=sinks.err,
+            env=dict(environment),
             start_new_session=True,
+            restore_signals=restore_signals,
         )
     except OSError as fault:
         raise HostBusy(f"{argv[0]} cannot be started: {fault.strerror}") from fault
+
+
+def _bound(child: subprocess.Popen[bytes], *bounds: tuple[int, int]) -> None:
+    with suppress(ProcessLookupError):
+        for bound, most in (*bounds, (resource.RLIMIT_CORE, 0)):
+            resource.prlimit(child.pid, bound, (most, most))
 
 
 async def _to_its_end(child: subprocess.Popen[bytes], name: str, timeout_s: float) -> None:
@@ -104,21 +174,30 @@ def _settle(loop: asyncio.AbstractEventLoop, pidfd: int, ended: asyncio.Future[N
     ended.set_result(None)
 
 
-async def _uncut(ended: asyncio.Future[None]) -> None:
-    """Wait for a child that was killed; whoever cancels us meanwhile is heard afterwards."""
+def _reaped(child: subprocess.Popen[bytes]) -> asyncio.Future[None]:
+    """Return what is done once the child has ended and is reaped, whoever waits for it or not."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    pidfd = os.pidfd_open(child.pid)
+
+    def reap() -> None:
+        _settle(loop, pidfd, ended)
+        os.close(pidfd)
+        child.wait()
+
+    loop.add_reader(pidfd, reap)
+    return ended
+
+
+async def _uncut(ended: asyncio.Future[None], timeout_s: float | None = None) -> None:
+    """Wait for an end, however often we are cancelled; whoever cancels is heard afterwards."""
+    loop = asyncio.get_running_loop()
+    due = None if timeout_s is None else loop.time() + timeout_s
     cancelled: asyncio.CancelledError | None = None
-    while not ended.done():
+    while not ended.done() and (due is None or loop.time() < due):
         try:
-            await asyncio.wait({ended})
+            await asyncio.wait({ended}, timeout=due and due - loop.time())
         except asyncio.CancelledError as cut:
             cancelled = cut
     if cancelled is not None:
         raise cancelled
-
-
-def _sink(name: str) -> int:
-    return os.memfd_create(name, os.MFD_CLOEXEC)
-
-
-def _text(fd: int, size_bytes: int) -> str:
-    return os.pread(fd, size_bytes, 0).decode(errors="replace")

@@ -70,8 +70,8 @@ class Notifier:
         self.send(EXTEND_TIMEOUT_USEC=int(timeout_s * 1_000_000))
 
     def alive(self) -> None:
-        """Feed the watchdog."""
-        self.send(WATCHDOG=1)
+        """Feed the watchdog; a start or an end that still makes progress is not cut short."""
+        self.send(WATCHDOG=1, EXTEND_TIMEOUT_USEC=int(limits.WATCHDOG_S * 1_000_000))
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ of it is whole, so that nobody further on asks again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from confsync.model.errors import SchemaViolated, Violation, nearest
@@ -16,12 +16,17 @@ from confsync.model.layers import Merged
 from confsync.model.section import Deadline, Section
 
 
+def _as_it_is(fault: Violation) -> Violation:
+    return fault
+
+
 @dataclass(frozen=True, slots=True)
 class Desired:
     """What a node shall run.
 
     Shape: `values` has the sections that some document mentions, `texts` their canonical texts;
-    `revision` is the digest of them, facts included; `tree` is the merged tree before defaults.
+    `revision` is the digest of them, facts included; `tree` is the merged tree before defaults;
+    `blame` adds to a violation which document it comes from.
     """
 
     values: Mapping[SectionName, object]
@@ -30,6 +35,7 @@ class Desired:
     tree: Tree
     warnings: tuple[str, ...] = ()
     deadlines: tuple[Deadline, ...] = ()
+    blame: Callable[[Violation], Violation] = field(default=_as_it_is, compare=False, repr=False)
 
 
 def build(sections: Mapping[SectionName, Section[Any]], merged: Merged) -> Desired:
@@ -62,4 +68,5 @@ def build(sections: Mapping[SectionName, Section[Any]], merged: Merged) -> Desir
         merged.tree,
         (*merged.warnings, *noted),
         tuple(one for name, value in values.items() for one in sections[name].deadlines(value)),
+        merged.blame,
     )

@@ -80,6 +80,15 @@ CONVERGE_S: Final = 5.0
 HOLD_HITLESS_S: Final = 1.0
 HOLD_RESET_S: Final = 3.0
 
+# --- LVM (measured: a report takes 50 ms, a change 0.1 to 1 s)
+LVM_READ_S: Final = 20.0
+LVM_CHANGE_S: Final = 120.0  # then it is asked to end ...
+LVM_PATIENCE_S: Final = 30.0  # ... and is left to itself if it does not
+LVM_LOCK_S: Final = 10.0  # for a group that another lvm holds
+LVM_EVERY_S: Final = 1.0  # between two looks while health is waited for
+LVM_OUTPUT_BYTES: Final = 16 * 1024 * 1024
+TOLD_CHARS: Final = 300  # of what a program said
+
 # --- transaction
 SAMPLE_EVERY_S: Final = 0.2
 ROUTES_KEPT: Final = 0.5  # of the routes that a change does not speak of
@@ -90,6 +99,7 @@ COMMIT_MARGIN_S: Final = 30.0
 COMMIT_TRIES: Final = 3
 TRANSIENT_TRIES: Final = 3
 HISTORY_KEPT: Final = 200
+RETIRED_KEPT_S: Final = 7 * 86_400  # a volume, before it may be removed for good
 
 REPAIR_WAIT_S: Final = 60.0  # after the first repair of drift; doubled after each ...
 REPAIR_DOUBLINGS: Final = 6  # ... up to about an hour
@@ -118,8 +128,9 @@ SETTINGS_BYTES: Final = 256 * 1024
 
 assert CONSUL_WAIT_S + CONSUL_WAIT_SLACK_S < STALE_AFTER_S, "an idle watch must not look stale"
 assert WATCHDOG_FEED_S * 2 < WATCHDOG_S, "one missed feed must not kill the agent"
-assert max(BIRD_CHECK_S, BIRD_CONFIGURE_S, WAY_HOME_S) < WATCHDOG_S, (
+assert max(BIRD_CHECK_S, BIRD_CONFIGURE_S, WAY_HOME_S, LVM_READ_S) < WATCHDOG_S, (
     "no await outlives the watchdog"
 )
 assert COMMAND_S < COMMIT_MARGIN_S, "the last round of checks ends inside the window"
+assert LVM_CHANGE_S + LVM_PATIENCE_S < STOP_S, "an lvm that hangs is told of before we are killed"
 assert 2 * VERIFY_MAX_S + COMMIT_MARGIN_S < STOP_S, "health and hold end in time"

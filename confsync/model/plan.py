@@ -19,9 +19,12 @@ class Impact(StrEnum):
     """What a step does to users, in their words; ordered from harmless to worst."""
 
     HITLESS = "hitless"
+    ONLINE_GROW = "online grow"
     ROUTE_FLAP = "route flap"
     SESSION_RESET = "session reset"
     KERNEL_RESTART = "kernel restart"
+    OUT_OF_USE = "out of use"
+    DATA_LOSS = "data loss"
 
     @property
     def rank(self) -> int:
@@ -34,7 +37,7 @@ class Difference:
 
     Shape: `op` is ``+``, ``-`` or ``~``; `path` is dotted and starts with the section's name;
     `before` and `after` are the values as JSON (None = absent); `hits` are the objects that are
-    removed or interrupted by it.
+    removed or interrupted by it; `note` says what else people want to know of it.
     """
 
     op: str
@@ -43,6 +46,7 @@ class Difference:
     after: Json
     impact: Impact
     hits: frozenset[ObjectId] = frozenset()
+    note: str = ""
 
     def __str__(self) -> str:
         if self.op == "~":
@@ -58,6 +62,7 @@ class Difference:
             "before": self.before,
             "after": self.after,
             "impact": str(self.impact),
+            "note": self.note,
         }
 
 

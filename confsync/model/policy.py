@@ -24,6 +24,7 @@ class Budgets:
     """What one change may do without being allowed by name."""
 
     max_removed_peers: int = 1
+    max_removed_volumes: int = 1
     max_removed_percent: int = 30
     all_sessions_of_a_family: bool = False
 
@@ -105,15 +106,17 @@ def _allowed(refusal: PlanRefused, allowances: Collection[str]) -> bool:
 def _removed_objects(
     had: AbstractSet[ObjectId], gone: AbstractSet[ObjectId], budgets: Budgets
 ) -> Iterator[PlanRefused]:
-    for group, before in _groups(had, "peer").items():
-        lost = before & gone
-        if len(lost) > budgets.max_removed_peers:
-            yield PlanRefused(
-                "mass_removal",
-                group,
-                f"{len(lost)} of {len(before)} {group} would go ({_names(lost)}); "
-                f"one change may remove {budgets.max_removed_peers}",
-            )
+    allowed = {"peer": budgets.max_removed_peers, "volume": budgets.max_removed_volumes}
+    for kind, at_most in allowed.items():
+        for group, before in _groups(had, kind).items():
+            lost = before & gone
+            if len(lost) > at_most:
+                yield PlanRefused(
+                    "mass_removal",
+                    group,
+                    f"{len(lost)} of {len(before)} {group} would go ({_names(lost)}); "
+                    f"one change may remove {at_most}",
+                )
 
 
 def _removed_leaves(had: Tree, want: Tree, budgets: Budgets) -> Iterator[PlanRefused]:

@@ -109,7 +109,13 @@ class Section(Protocol[V]):
         """
 
     def plan(self, want: V, had: V | None, seen: Observed) -> tuple[Step, ...]:
-        """Return the ordered steps from what is seen to what is wanted; none if equal."""
+        """Return the ordered steps from what is seen to what is wanted; none if equal.
+
+        Raises: SchemaViolated for what this host cannot be brought to, HostBusy for now.
+        """
+
+    def remarks(self, want: V, had: V | None, seen: Observed) -> tuple[str, ...]:
+        """Return what such a plan leaves alone on the host, and why."""
 
 
 AnySection = Section[Any]

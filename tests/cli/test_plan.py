@@ -49,6 +49,16 @@ def test_a_plan_shows_each_difference_with_its_impact(options):
     assert CHANGE.plan.digest == result.data["digest"]
 
 
+def test_what_else_people_want_to_know_stands_beside_the_impact(options):
+    sizes = ("lvm.vg_ext/lv_instances", "200 GiB", "260 GiB", Impact.ONLINE_GROW)
+    item = Difference("~", *sizes, note="41 GiB stay free")
+    step = Step(DriverName("lvm"), "lv.extend", 1, "x", Impact.ONLINE_GROW, "x", {}, (item,))
+    result = proposal(Pass(plan=Plan(REVISION, (step,))), options)
+    shown = "~ lvm.vg_ext/lv_instances 200 GiB -> 260 GiB   online grow; 41 GiB stay free"
+    assert shown == result.text.splitlines()[0]
+    assert "41 GiB stay free" == result.data["steps"][0]["differences"][0]["note"]
+
+
 def test_no_changes_is_said_and_is_0(options):
     assert (0, "No changes.") == (proposal(NOTHING, options).exit, proposal(NOTHING, options).text)
     assert (0, "No changes.") == (outcome(NOTHING, options).exit, outcome(NOTHING, options).text)

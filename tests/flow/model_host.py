@@ -183,10 +183,15 @@ class Silent:
         pass
 
 
+def driver_of(target: str) -> DriverName:
+    """Return whose a target is: ``lvm/a`` and ``lvm/b`` are both lvm's."""
+    return DriverName(target.partition("/")[0])
+
+
 def plan_of(targets: tuple[str, ...]) -> Plan:
     """Return a plan of one step a target, without any waiting time."""
     steps = tuple(
-        Step(DriverName(target), "set", 1, target, Impact.HITLESS, f"set {target}", {}, (), 0.0)
+        Step(driver_of(target), "set", 1, target, Impact.HITLESS, f"set {target}", {}, (), 0.0)
         for target in targets
     )
     return Plan(digest(b"new"), steps)
@@ -198,7 +203,8 @@ def target_of(plan: Plan) -> Applied:
 
 def room_of(host: ModelHost, journal: SqliteJournal, faults: Faults) -> Room:
     """Return what one "process" works with; a new process gets a new room on the same host."""
-    drivers = {DriverName(t): ModelDriver(t, host, faults) for t in host.runs}
+    names = dict.fromkeys(map(driver_of, host.runs))
+    drivers = {name: ModelDriver(name, host, faults) for name in names}
     return Room(drivers, FaultyJournal(journal, faults), Silent())  # type: ignore[arg-type]
 
 

@@ -29,7 +29,7 @@ from tests.flow.model_host import (
     target_of,
 )
 
-TARGETS = [("bird",), ("bird", "lvm"), ("bird", "lvm", "felix")]
+TARGETS = [("bird",), ("lvm", "bird"), ("lvm/a", "lvm/b", "bird"), ("lvm", "bird", "felix")]
 
 
 async def run(host: ModelHost, path: Path, faults: Faults) -> Outcome | Crash | ConfsyncError:
@@ -128,6 +128,13 @@ async def test_a_way_back_that_fails_halts_and_a_resume_ends_it(
     assert untouched == host.runs
     await assert_whole(host, path)
     assert host.states == {OLD}
+
+
+async def test_storage_comes_before_routing_and_is_made_final_after_it(tmp_path: Path) -> None:
+    calls = await calls_of(("lvm/a", "lvm/b", "bird"), tmp_path / "count")
+    acts = [call for call in calls if call.endswith((".apply", ".commit"))]
+    assert ["lvm.apply", "lvm.apply", "bird.apply"] == acts[:3]
+    assert ["bird.commit", "lvm.commit", "lvm.commit"] == acts[3:]
 
 
 async def test_past_the_pivot_the_way_is_forward(tmp_path: Path) -> None:

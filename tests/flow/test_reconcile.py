@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,15 @@ from confsync.model.errors import (
     JournalDamaged,
     JournalLost,
     PlanRefused,
+    SchemaViolated,
     SourceError,
     Torn,
     Unreachable,
+    Violation,
 )
 from confsync.model.machine import State
-from confsync.model.section import Ownership
+from confsync.model.plan import Step
+from confsync.model.section import Observed, Ownership
 from confsync.model.snapshot import Head, Phase, Standing, manifest_key
 from confsync.ports import Judgement, Verdict
 from tests.flow.clock import now_s, virtual
@@ -712,3 +716,47 @@ async def test_a_tree_that_is_given_is_believed_and_never_mixed_with_what_was(
         assert (await w.reconciler.preview(snapshot)).in_sync
         found = await w.reconciler.preview(bad)
         assert (1, None, bad) == (len(found.violations), found.plan, found.snapshot)
+
+
+# --- what a section says of its plan
+
+
+class Particular(ToySection):
+    """Refuses one text on this host, waits for another, and leaves a third alone."""
+
+    def plan(self, want: Any, had: Any, seen: Observed) -> tuple[Step, ...]:
+        if want["a"] == "too small":
+            raise SchemaViolated((Violation("CS-T03", (TOY, "a"), "is less than there is"),))
+        if want["a"] == "in trouble":
+            raise HostBusy("a disk is missing")
+        return super().plan(want, had, seen)
+
+    def remarks(self, want: Any, had: Any, seen: Observed) -> tuple[str, ...]:
+        return (f"{want['a']} is left alone",)
+
+
+@virtual
+async def test_a_plan_that_a_section_refuses_is_told_with_its_document(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.parts[TOY] = Part(Particular(), w.box)
+        w.restart()
+        w.push(1, a="too small")
+        found = await w.once()
+        (fault,) = found.violations
+        assert (f"scripted:{NODE}", 1) == (fault.where, fault.line)
+        assert None is found.plan is found.outcome
+        w.push(2, a="in trouble")
+        found = await w.once()
+        assert ((), "a disk is missing") == (found.violations, str(found.failure))
+        assert [] == [call for call in w.box.calls if call != "observe"]
+
+
+@virtual
+async def test_what_a_plan_leaves_alone_stands_beside_it(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.parts[TOY] = Part(Particular(), w.box)
+        w.restart()
+        w.push(1, a="theirs")
+        found = await w.once()
+        assert found.plan is not None
+        assert ("theirs is left alone",) == found.plan.warnings

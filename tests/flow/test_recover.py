@@ -27,7 +27,7 @@ from tests.flow.model_host import (
     target_of,
 )
 
-TARGETS = ("bird", "lvm")
+TARGETS = ("lvm", "bird")
 
 
 @contextlib.asynccontextmanager
@@ -72,24 +72,24 @@ async def test_nothing_open_is_nothing_to_do(tmp_path: Path) -> None:
 
 async def test_only_steps_with_a_checkpoint_are_undone_newest_first(tmp_path: Path) -> None:
     host = ModelHost(TARGETS)
-    await killed(host, tmp_path, "lvm.apply")
+    await killed(host, tmp_path, "bird.apply")
     outcome, calls = await recovered(host, tmp_path)
     assert outcome is not None
     assert State.ROLLED_BACK is outcome.state
-    assert ["lvm.undo", "bird.undo", "journal.close"] == calls
+    assert ["bird.undo", "lvm.undo", "journal.close"] == calls
     assert {OLD} == host.states
     assert (None, []) == await recovered(host, tmp_path), "and that was all"
 
 
 async def test_before_the_first_checkpoint_nothing_is_undone(tmp_path: Path) -> None:
     host = ModelHost(TARGETS)
-    await killed(host, tmp_path, "bird.checkpoint")
+    await killed(host, tmp_path, "lvm.checkpoint")
     _, calls = await recovered(host, tmp_path)
-    assert not [call for call in calls if call.startswith(("bird", "lvm"))]
+    assert not [call for call in calls if call.startswith(("lvm", "bird"))]
     assert {OLD} == host.states
 
 
-async def test_from_the_pivot_on_commits_are_finished_in_order(tmp_path: Path) -> None:
+async def test_from_the_pivot_on_commits_are_finished_the_last_driver_first(tmp_path: Path) -> None:
     host = ModelHost(TARGETS)
     await killed(host, tmp_path, "journal.enter")
     outcome, calls = await recovered(host, tmp_path)
@@ -103,7 +103,7 @@ async def test_from_the_pivot_on_commits_are_finished_in_order(tmp_path: Path) -
 
 async def test_a_halted_transaction_is_not_touched(tmp_path: Path) -> None:
     host = ModelHost(TARGETS)
-    await killed(host, tmp_path, "lvm.apply")
+    await killed(host, tmp_path, "bird.apply")
     async with process(tmp_path) as journal:
         found = await journal.open_txn()
         assert found is not None
@@ -115,7 +115,7 @@ async def test_a_halted_transaction_is_not_touched(tmp_path: Path) -> None:
 
 async def test_an_interruption_is_the_reason_and_not_yet_a_verdict(tmp_path: Path) -> None:
     host = ModelHost(TARGETS)
-    await killed(host, tmp_path, "bird.apply")
+    await killed(host, tmp_path, "lvm.apply")
     outcome, _ = await recovered(host, tmp_path)
     assert outcome is not None
     assert "the agent ended in the middle of the transaction" == outcome.reason
@@ -129,11 +129,11 @@ async def test_a_driver_that_we_do_not_have_is_a_newer_journal_and_nothing_is_do
     tmp_path: Path,
 ) -> None:
     host, faults = ModelHost(TARGETS), Faults()
-    await killed(host, tmp_path, "lvm.apply")
+    await killed(host, tmp_path, "bird.apply")
     async with process(tmp_path) as journal:
         room = room_of(host, journal, faults)
-        room.drivers.pop(DriverName("lvm"))  # type: ignore[attr-defined]
-        with pytest.raises(JournalTooNew, match="driver lvm"):
+        room.drivers.pop(DriverName("bird"))  # type: ignore[attr-defined]
+        with pytest.raises(JournalTooNew, match="driver bird"):
             await recover(room)
     assert [] == faults.calls
 
@@ -146,10 +146,10 @@ async def test_a_codec_that_we_do_not_have_stops_recovery_before_its_first_act(
             raise JournalTooNew("version 9")
 
     host, faults = ModelHost(TARGETS), Faults()
-    await killed(host, tmp_path, "lvm.apply")
+    await killed(host, tmp_path, "bird.apply")
     async with process(tmp_path) as journal:
         room = room_of(host, journal, faults)
-        room.drivers[DriverName("lvm")] = Older("lvm", host, faults)  # type: ignore[index]
+        room.drivers[DriverName("bird")] = Older("bird", host, faults)  # type: ignore[index]
         with pytest.raises(JournalTooNew, match="version 9"):
             await recover(room)
         assert await journal.open_txn() is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -42,19 +43,19 @@ from tests.flow.toy import Recorder
 
 OK, WAIT = Judgement(Verdict.OK), Judgement(Verdict.WAIT, "rr1 is down")
 ORDER = (
-    "bird.check",
     "lvm.check",
-    "bird health.sample",
+    "bird.check",
     "lvm health.sample",
+    "bird health.sample",
     "journal.begin",
-    "bird.checkpoint",
-    "journal.save",
-    "bird.apply",
     "lvm.checkpoint",
     "journal.save",
     "lvm.apply",
-    "bird health.sample",
+    "bird.checkpoint",
+    "journal.save",
+    "bird.apply",
     "lvm health.sample",
+    "bird health.sample",
     "home.sample",
     "journal.enter",
     "bird.commit",
@@ -111,18 +112,18 @@ class Probed(ModelDriver):
 
 
 class Stage:
-    """A host with drivers `bird` and `lvm`, and one transaction to be run on it."""
+    """A host with drivers `lvm` and `bird`, and one transaction to be run on it."""
 
     def __init__(self, path: Path, faults: Faults | None = None) -> None:
-        self.host = ModelHost(("bird", "lvm"))
+        self.host = ModelHost(("lvm", "bird"))
         self.faults = faults or Faults()
         self.real = SqliteJournal(path)
         self.journal: Any = FaultyJournal(self.real, self.faults)
-        self.bird = Probed("bird", self.host, self.faults)
         self.lvm = Probed("lvm", self.host, self.faults)
+        self.bird = Probed("bird", self.host, self.faults)
         self.home = Script("home", self.faults, OK)
         self.reporter = Recorder()
-        drivers = {DriverName(d.name): d for d in (self.bird, self.lvm)}
+        drivers = {DriverName(d.name): d for d in (self.lvm, self.bird)}
         self.beats = 0
         self.room = Room(drivers, self.journal, self.reporter, self._beat)
 
@@ -130,7 +131,7 @@ class Stage:
         self.beats += 1
 
     async def run(self, *, verify_s: float = 3.0, hold_s: float = 0.0) -> Outcome:
-        plan = plan_of(("bird", "lvm"))
+        plan = plan_of(("lvm", "bird"))
         steps = tuple(replace(s, verify_s=verify_s, hold_s=hold_s) for s in plan.steps)
         plan = Plan(plan.revision, steps)
         return await transact(plan, target_of(plan), self.room, way_home=self.home)
@@ -158,21 +159,35 @@ async def test_the_order_of_calls_is_the_promise(tmp_path: Path) -> None:
 
 @virtual
 async def test_every_act_and_phase_is_told_and_beats(tmp_path: Path) -> None:
-    async with stage(tmp_path, Raising(lvm_apply=[HostRefused("no")])) as s:
+    async with stage(tmp_path, Raising(bird_apply=[HostRefused("no")])) as s:
         await s.run()
     acts = [e.fields for e in s.reporter.events if e.type == "step.done"]
     assert [
-        ("bird", "apply", "ok"),
-        ("lvm", "apply", "failed"),
-        ("lvm", "undo", "ok"),
+        ("lvm", "apply", "ok"),
+        ("bird", "apply", "failed"),
         ("bird", "undo", "ok"),
+        ("lvm", "undo", "ok"),
     ] == [(a["driver"], a["op"], a["result"]) for a in acts]
     phases = [e.fields["phase"] for e in s.reporter.events if e.type == "transaction.phase"]
     assert ["apply", "rollback"] == phases
-    assert len(acts) == s.beats
+    assert len(acts) + len(("lvm.check", "bird.check")) == s.beats
 
 
-@pytest.mark.parametrize("call", ["bird.check", "lvm.check", "lvm health.sample", "journal.begin"])
+@virtual
+async def test_an_act_that_takes_long_goes_on_beating(tmp_path: Path) -> None:
+    async with stage(tmp_path) as s:
+
+        async def slow(step: Step, saved: Any, revert_after_s: float) -> None:
+            await asyncio.sleep(100)
+            s.host.runs[step.target] = NEW
+
+        s.lvm.apply = slow  # type: ignore[method-assign]
+        outcome = await s.run()
+    assert State.COMMITTED is outcome.state
+    assert s.beats > 100 / limits.WATCHDOG_FEED_S
+
+
+@pytest.mark.parametrize("call", ["lvm.check", "bird.check", "bird health.sample", "journal.begin"])
 @virtual
 async def test_what_fails_before_the_first_step_is_raised_and_nothing_was_done(
     call: str, tmp_path: Path
@@ -184,17 +199,17 @@ async def test_what_fails_before_the_first_step_is_raised_and_nothing_was_done(
             await s.run()
         assert await s.real.open_txn() is None
     assert {OLD} == s.host.states
-    assert not {"bird.checkpoint", "journal.save", "bird.apply"} & set(faults.calls)
+    assert not {"lvm.checkpoint", "journal.save", "lvm.apply"} & set(faults.calls)
 
 
 @virtual
 async def test_a_step_that_fails_is_undone_too_and_the_newest_first(tmp_path: Path) -> None:
     fault = HostRefused("line 3")
-    async with stage(tmp_path, Raising(lvm_apply=[fault])) as s:
+    async with stage(tmp_path, Raising(bird_apply=[fault])) as s:
         outcome = await s.run()
         known = await s.real.quarantined(outcome.revision)
     assert Outcome(State.ROLLED_BACK, outcome.revision, "line 3", fault) == outcome
-    assert ["lvm.undo", "bird.undo", "journal.close"] == s.faults.calls[-3:]
+    assert ["bird.undo", "lvm.undo", "journal.close"] == s.faults.calls[-3:]
     assert {OLD} == s.host.states
     assert known is not None
     assert known.final
@@ -204,16 +219,16 @@ async def test_a_step_that_fails_is_undone_too_and_the_newest_first(tmp_path: Pa
 async def test_a_step_without_a_durable_checkpoint_is_neither_done_nor_undone(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path, Raising(lvm_checkpoint=[HostBusy("lock")])) as s:
+    async with stage(tmp_path, Raising(bird_checkpoint=[HostBusy("lock")])) as s:
         outcome = await s.run()
     assert State.ROLLED_BACK is outcome.state
-    assert ["bird.undo", "journal.close"] == s.faults.calls[-2:]
-    assert "lvm.apply" not in s.faults.calls
+    assert ["lvm.undo", "journal.close"] == s.faults.calls[-2:]
+    assert "bird.apply" not in s.faults.calls
 
 
 @virtual
 async def test_the_first_error_is_the_one_that_is_reported(tmp_path: Path) -> None:
-    faults = Raising(lvm_apply=[HostRefused("line 3")], bird_undo=[RollbackFailed("also this")])
+    faults = Raising(bird_apply=[HostRefused("line 3")], lvm_undo=[RollbackFailed("also this")])
     async with stage(tmp_path, faults) as s:
         outcome = await s.run()
         found = await s.real.open_txn()
@@ -225,11 +240,11 @@ async def test_the_first_error_is_the_one_that_is_reported(tmp_path: Path) -> No
 
 @virtual
 async def test_a_host_that_does_not_stand_where_it_stood_halts(tmp_path: Path) -> None:
-    async with stage(tmp_path, Raising(lvm_apply=[HostRefused("line 3")])) as s:
-        s.bird.stands = Position.MIXED
+    async with stage(tmp_path, Raising(bird_apply=[HostRefused("line 3")])) as s:
+        s.lvm.stands = Position.MIXED
         outcome = await s.run()
     assert State.HALTED is outcome.state
-    assert "bird should be old, the host says mixed" in outcome.reason
+    assert "lvm should be old, the host says mixed" in outcome.reason
 
 
 # --- verify
@@ -240,7 +255,7 @@ async def test_what_stays_unhealthy_is_rolled_back_at_the_deadline_with_its_reas
     tmp_path: Path,
 ) -> None:
     async with stage(tmp_path) as s:
-        s.lvm.says = (WAIT,)
+        s.bird.says = (WAIT,)
         outcome = await s.run(verify_s=7.0)
     assert (State.ROLLED_BACK, "rr1 is down") == (outcome.state, outcome.reason)
     assert isinstance(outcome.cause, NotVerified)
@@ -253,7 +268,7 @@ async def test_what_stays_unhealthy_is_rolled_back_at_the_deadline_with_its_reas
 @virtual
 async def test_a_late_recovery_is_waited_for(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
-        s.bird.says = (*[WAIT] * 10, OK)
+        s.lvm.says = (*[WAIT] * 10, OK)
         outcome = await s.run(verify_s=7.0)
     assert State.COMMITTED is outcome.state
     assert 2.0 == pytest.approx(now_s(), abs=limits.SAMPLE_EVERY_S)
@@ -262,7 +277,7 @@ async def test_a_late_recovery_is_waited_for(tmp_path: Path) -> None:
 @virtual
 async def test_health_must_last_without_a_break(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
-        s.bird.says = (*[OK] * 4, WAIT, *[OK] * 4, WAIT, OK)
+        s.lvm.says = (*[OK] * 4, WAIT, *[OK] * 4, WAIT, OK)
         outcome = await s.run(verify_s=5.0, hold_s=1.0)
     assert State.COMMITTED is outcome.state
     assert 3.0 == pytest.approx(now_s(), abs=limits.SAMPLE_EVERY_S)
@@ -271,7 +286,7 @@ async def test_health_must_last_without_a_break(tmp_path: Path) -> None:
 @virtual
 async def test_what_flaps_for_ever_is_not_verified(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
-        s.bird.says = tuple([OK, OK, WAIT] * 40)
+        s.lvm.says = tuple([OK, OK, WAIT] * 40)
         outcome = await s.run(verify_s=5.0, hold_s=1.0)
     assert (State.ROLLED_BACK, "rr1 is down") == (outcome.state, outcome.reason)
     assert 5.0 == pytest.approx(now_s(), abs=1.0)
@@ -280,7 +295,7 @@ async def test_what_flaps_for_ever_is_not_verified(tmp_path: Path) -> None:
 @virtual
 async def test_health_that_came_just_in_time_gets_its_hold(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
-        s.bird.says = (*[WAIT] * 14, OK)
+        s.lvm.says = (*[WAIT] * 14, OK)
         outcome = await s.run(verify_s=3.0, hold_s=2.0)
     assert State.COMMITTED is outcome.state
     assert 4.8 == pytest.approx(now_s(), abs=limits.SAMPLE_EVERY_S)
@@ -295,7 +310,7 @@ async def test_what_waiting_cannot_mend_is_not_waited_for(
     verdict: Verdict, error: type[ConfsyncError], final: bool, tmp_path: Path
 ) -> None:
     async with stage(tmp_path) as s:
-        s.lvm.says = (WAIT, Judgement(verdict, "another hand"))
+        s.bird.says = (WAIT, Judgement(verdict, "another hand"))
         outcome = await s.run(verify_s=60.0)
         known = await s.real.quarantined(outcome.revision)
     assert isinstance(outcome.cause, error)
@@ -308,7 +323,7 @@ async def test_what_waiting_cannot_mend_is_not_waited_for(
 @virtual
 async def test_a_probe_that_sees_nothing_is_waited_for(tmp_path: Path) -> None:
     faults = Raising()
-    faults.raised["bird health.sample"] = [None, HostBusy("socket"), HostBusy("socket")]
+    faults.raised["lvm health.sample"] = [None, HostBusy("socket"), HostBusy("socket")]
     async with stage(tmp_path, faults) as s:
         outcome = await s.run()
     assert State.COMMITTED is outcome.state
@@ -318,7 +333,7 @@ async def test_a_probe_that_sees_nothing_is_waited_for(tmp_path: Path) -> None:
 @virtual
 async def test_a_probe_that_never_sees_anything_is_not_verified(tmp_path: Path) -> None:
     faults = Raising()
-    faults.raised["bird health.sample"] = [None, *[HostBusy("socket")] * 100]
+    faults.raised["lvm health.sample"] = [None, *[HostBusy("socket")] * 100]
     async with stage(tmp_path, faults) as s:
         outcome = await s.run()
     assert (State.ROLLED_BACK, "socket") == (outcome.state, outcome.reason)
@@ -335,7 +350,7 @@ async def test_a_host_that_cannot_reach_the_source_any_more_goes_back(
     assert (State.ROLLED_BACK, "no route") == (outcome.state, outcome.reason)
     assert {OLD} == s.host.states
     assert s.faults.calls.index("home.sample") > max(
-        i for i, call in enumerate(s.faults.calls) if call == "lvm health.sample"
+        i for i, call in enumerate(s.faults.calls) if call == "bird health.sample"
     )
 
 
@@ -366,8 +381,8 @@ class StopsAt(Faults):
 @pytest.mark.parametrize(
     ("at", "last"),
     [
-        ("bird.apply", ["bird.undo", "journal.close"]),
-        ("lvm.apply", ["lvm.undo", "bird.undo", "journal.close"]),
+        ("lvm.apply", ["lvm.undo", "journal.close"]),
+        ("bird.apply", ["bird.undo", "lvm.undo", "journal.close"]),
     ],
 )
 @virtual
@@ -384,7 +399,7 @@ async def test_stopping_is_honoured_between_steps(at: str, last: list[str], tmp_
 @virtual
 async def test_stopping_is_honoured_while_health_is_waited_for(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
-        s.bird.says = (WAIT,)
+        s.lvm.says = (WAIT,)
         samples = 0
 
         def beat() -> None:
@@ -410,7 +425,7 @@ async def test_an_agent_that_is_ending_begins_nothing(tmp_path: Path) -> None:
     assert {OLD} == s.host.states
 
 
-@pytest.mark.parametrize("at", ["journal.enter", "bird.commit"])
+@pytest.mark.parametrize("at", ["journal.enter", "lvm.commit"])
 @virtual
 async def test_past_the_pivot_stopping_waits(at: str, tmp_path: Path) -> None:
     faults = StopsAt(at)
@@ -427,17 +442,17 @@ async def test_past_the_pivot_stopping_waits(at: str, tmp_path: Path) -> None:
 @virtual
 async def test_a_commit_that_fails_is_tried_again(tmp_path: Path) -> None:
     tries = [HostBusy("no answer")] * (limits.COMMIT_TRIES - 1)
-    async with stage(tmp_path, Raising(bird_commit=tries)) as s:
+    async with stage(tmp_path, Raising(lvm_commit=tries)) as s:
         outcome = await s.run()
     assert State.COMMITTED is outcome.state
-    assert limits.COMMIT_TRIES == s.faults.calls.count("bird.commit")
+    assert limits.COMMIT_TRIES == s.faults.calls.count("lvm.commit")
     assert {NEW} == s.host.states
 
 
 @virtual
 async def test_a_commit_that_never_succeeds_halts_and_does_not_go_back(tmp_path: Path) -> None:
     tries = [HostBusy("no answer")] * limits.COMMIT_TRIES
-    async with stage(tmp_path, Raising(bird_commit=tries)) as s:
+    async with stage(tmp_path, Raising(lvm_commit=tries)) as s:
         outcome = await s.run()
         found = await s.real.open_txn()
         assert await s.real.applied() is None
@@ -450,11 +465,11 @@ async def test_a_commit_that_never_succeeds_halts_and_does_not_go_back(tmp_path:
 @virtual
 async def test_a_commit_that_the_host_does_not_show_halts(tmp_path: Path) -> None:
     async with stage(tmp_path) as s:
-        s.lvm.stands = Position.OLD
+        s.bird.stands = Position.OLD
         outcome = await s.run()
         assert await s.real.applied() is None
     assert State.HALTED is outcome.state
-    assert "lvm should be new, the host says old" in outcome.reason
+    assert "bird should be new, the host says old" in outcome.reason
 
 
 # --- a journal that is lost
@@ -475,8 +490,8 @@ async def test_a_lost_journal_touches_nothing_more(call: str, tmp_path: Path) ->
 @virtual
 async def test_a_journal_lost_while_halting_is_raised(tmp_path: Path) -> None:
     faults = Raising(
-        lvm_apply=[HostRefused("x")],
-        bird_undo=[RollbackFailed("y")],
+        bird_apply=[HostRefused("x")],
+        lvm_undo=[RollbackFailed("y")],
         journal_enter=[JournalLost("fsync")],
     )
     async with stage(tmp_path, faults) as s:

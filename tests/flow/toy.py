@@ -72,6 +72,9 @@ class ToySection:
     def fallbacks(self, tree: Any, path: Any) -> Any:
         return ()
 
+    def remarks(self, want: Any, had: Any, seen: Observed) -> tuple[str, ...]:
+        return ()
+
     def plan(self, want: Any, had: Any, seen: Observed) -> tuple[Step, ...]:
         before = seen.detail["runs"]
         if before == want:

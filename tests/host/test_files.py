@@ -14,6 +14,7 @@ from confsync.host.files import (
     discard,
     in_thread,
     read_file,
+    remove_durable,
     rename_durable,
     sync_file,
     sync_folder,
@@ -174,3 +175,20 @@ async def test_a_cancelled_call_is_waited_for():
 async def test_an_error_of_the_thread_is_the_callers(path):
     with pytest.raises(HostBusy):
         await in_thread(copy_aside, path, path + ".confsync-saved", LIMIT)
+
+
+def test_only_what_confsync_wrote_is_removed(tmp_path):
+    path = tmp_path / "unit"
+    remove_durable(str(path), b"ours")
+    path.write_bytes(b"theirs")
+    with pytest.raises(NotOwned, match="not what confsync wrote"):
+        remove_durable(str(path), b"ours")
+    path.write_bytes(b"ours and more")
+    with pytest.raises(NotOwned, match="not what confsync wrote"):
+        remove_durable(str(path), b"ours")
+    path.write_bytes(b"ours")
+    remove_durable(str(path), b"ours")
+    assert not path.exists()
+    path.symlink_to("elsewhere")
+    with pytest.raises(NotOwned, match="symlink"):
+        remove_durable(str(path), b"ours")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from confsync.host.process import Finished, run
+from confsync.host.process import Finished, StillRuns, run, run_unkilled
 from confsync.model.errors import DeadlinePassed, HostBusy
 from tests.lab.wait import wait_until
 
@@ -23,6 +23,19 @@ def run_on(loop, work):
 
 def sh(script, timeout_s=10.0, **bounds):
     return run(["/bin/sh", "-c", script], timeout_s, **bounds)
+
+
+def unkilled(script, timeout_s=10.0, patience_s=10.0, **bounds):
+    async def work():
+        empty = os.open("/dev/null", os.O_RDONLY)
+        try:
+            return await run_unkilled(
+                ["/bin/sh", "-c", script], timeout_s, stdin=empty, patience_s=patience_s, **bounds
+            )
+        finally:
+            os.close(empty)
+
+    return work()
 
 
 def alive(pid):
@@ -103,12 +116,65 @@ def test_a_program_that_cannot_start_is_said(loop):
 
 
 @LOOPS
-def test_no_descriptor_is_left_behind(loop):
+def test_a_child_that_may_not_be_killed_is_asked_and_waited_for(loop, tmp_path):
+    note = tmp_path / "ended"
+    script = f"trap 'sleep 0.3; touch {note}; exit 7' TERM; while :; do sleep 0.05; done"
+    with pytest.raises(DeadlinePassed, match="it was stopped"):
+        run_on(loop, unkilled(script, timeout_s=0.3))
+    assert note.exists()
+
+
+@LOOPS
+def test_one_that_does_not_end_is_named_and_left_to_itself(loop, tmp_path):
+    note = tmp_path / "pid"
+    script = f"trap '' TERM; echo $$ > {note}; sleep 1; sleep 0.01"
+
     async def work():
-        await sh("true")
+        with pytest.raises(StillRuns, match="left to itself") as said:
+            await unkilled(script, timeout_s=0.2, patience_s=0.2)
+        pid = int(note.read_text())
+        assert f"(pid {pid})" in str(said.value)
+        assert alive(pid)
+        async with asyncio.timeout(5):
+            while Path(f"/proc/{pid}").exists():  # until it is reaped
+                await asyncio.sleep(0.01)
+
+    run_on(loop, work())
+
+
+@LOOPS
+def test_a_cancelled_caller_waits_for_a_child_that_may_not_be_killed(loop, tmp_path):
+    note = tmp_path / "ended"
+
+    async def work():
+        task = asyncio.create_task(unkilled(f"sleep 0.3; touch {note}"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return note.exists()
+
+    assert run_on(loop, work())
+
+
+@LOOPS
+def test_what_such_a_child_starts_lives_on_and_too_much_output_is_an_error(loop):
+    done = run_on(loop, unkilled("sleep 100 >/dev/null & echo $!"))
+    pid = int(done.stdout)
+    assert alive(pid)
+    os.kill(pid, signal.SIGKILL)
+    done = run_on(loop, unkilled("sleep 0.1; exec yes", output_bytes=4096))
+    assert (1, 4096) == (done.code, len(done.stdout)), "an error, no signal"
+
+
+@LOOPS
+@pytest.mark.parametrize("runner", [sh, unkilled])
+def test_no_descriptor_is_left_behind(loop, runner):
+    async def work():
+        await runner("true")
         before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(20):
-            await sh("true")
+            await runner("true")
         return len(list(Path("/proc/self/fd").iterdir())) - before
 
     assert 0 == run_on(loop, work())

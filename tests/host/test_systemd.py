@@ -15,6 +15,8 @@ from confsync.model import limits
 
 UNIT = Path(__file__).parents[2] / "systemd" / "confsync.service"
 
+FED = ["WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={int(limits.WATCHDOG_S * 1_000_000)}"]
+
 
 class Manager:
     """A service manager that only listens."""
@@ -62,7 +64,7 @@ async def test_each_message_is_one_datagram(manager):
     manager.notifier.extend(1.5)
     assert ["EXTEND_TIMEOUT_USEC=1500000"] == await manager.heard()
     manager.notifier.alive()
-    assert ["WATCHDOG=1"] == await manager.heard()
+    assert FED == await manager.heard()
 
 
 async def test_a_reload_carries_the_monotonic_time(manager):
@@ -116,14 +118,14 @@ async def test_the_watchdog_is_fed_while_every_loop_moves_and_starves_when_one_d
     beat = hearts.register("reconcile", 30)
     hearts.register("watch", 1000)
     feeding = asyncio.create_task(feed_watchdog(manager.notifier, hearts))
-    assert ["WATCHDOG=1"] == await manager.heard()
-    assert ["WATCHDOG=1"] == await manager.heard()
+    assert FED == await manager.heard()
+    assert FED == await manager.heard()
     clock.at += 31
-    while (said := await manager.heard()) == ["WATCHDOG=1"]:
+    while (said := await manager.heard()) == FED:
         pass
     assert ["STATUS=no progress: reconcile 31 s"] == said
     beat()
-    while (said := await manager.heard()) != ["WATCHDOG=1"]:
+    while (said := await manager.heard()) != FED:
         assert said[0].startswith("STATUS=no progress")
     feeding.cancel()
 
@@ -137,12 +139,12 @@ def test_the_watchdog_is_fed_three_times_within_its_limit(told_us, feed_s):
 
 async def test_a_blocked_event_loop_feeds_nothing(manager):
     feeding = asyncio.create_task(feed_watchdog(manager.notifier, Heartbeats(time.monotonic)))
-    assert ["WATCHDOG=1"] == await manager.heard()
+    assert FED == await manager.heard()
     while not manager.silent():
         pass
     time.sleep(0.2)  # the loop is blocked: this is the case, not a wait for it
     assert manager.silent()
-    assert ["WATCHDOG=1"] == await manager.heard()
+    assert FED == await manager.heard()
     feeding.cancel()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from tests.lab.agent import Agent, NotifySocket, Settings, merged
 from tests.lab.bird import Bird, far_config, far_session
 from tests.lab.consul import ConsulCluster, ConsulServer
+from tests.lab.lvm import Lvm
 from tests.lab.net import HERE, Cable, Host, Namespace, connect
 
 if TYPE_CHECKING:
@@ -144,6 +145,10 @@ class Lab:
         if start:
             agent.start()
         return agent
+
+    def lvm(self, *sizes_mib: int) -> Lvm:
+        """Give an LVM of metadata alone, on loop devices; three of 64 MiB unless told sizes."""
+        return self.keep(Lvm(self.folder / "lvm", sizes_mib or (64, 64, 64)))
 
     def notify_socket(self, watchdog_s: float = 0) -> NotifySocket:
         """Listen as a service manager; pass its `env` to an agent."""

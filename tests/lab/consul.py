@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tests.lab.cache import cached
 from tests.lab.kv import ConsulError, Kv
 from tests.lab.net import HERE, Host
 from tests.lab.process import Process
 from tests.lab.wait import LabError, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HTTP_PORT = 8500
 LEADER_S = 30.0
@@ -23,11 +26,10 @@ def consul_binary() -> str:
         return named
     if found := shutil.which("consul"):
         return found
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cached = Path(os.environ.get("CONFSYNC_CACHE") or Path(home, "confsync"), "consul", "consul")
-    if not cached.is_file():
+    fetched = cached("consul/consul")
+    if not fetched.is_file():
         raise LabError("no Consul here: scripts/setup fetches it")
-    return str(cached)
+    return str(fetched)
 
 
 class ConsulServer:

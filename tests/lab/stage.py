@@ -48,17 +48,19 @@ announce:
 class Stage:
     """Shows commands with what they answered, and keeps count of broken promises."""
 
-    def __init__(self, site: Site, *, pauses: bool) -> None:
+    def __init__(self, site: Site, *, pauses: bool, patience_s: float = 60) -> None:
         """Write the first tree."""
         self.site = site
         self.embedded = site.consul is None
         self.failed = 0
         self._pauses = pauses
+        self._patience_s = patience_s
         self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._width = min(shutil.get_terminal_size().columns, 110)
         # Edited here; published by a push, or by a copy into the folder that the agent watches.
         self.tree = site.lab.folder / ("draft" if self.embedded else "tree")
         self.document = self.tree / f"{NODE_KEY}.yaml"
+        self.storage = self.document.with_name("lvm.yaml")
         self.document.parent.mkdir(parents=True)
         (self.tree / "common").mkdir()
         (self.tree / "common" / "bgp.yaml").write_text(COMMON)
@@ -99,7 +101,7 @@ class Stage:
         self.say(f"$ {' '.join(map(_quoted, words))}", BOLD)
         done = subprocess.run(
             words, cwd=self.site.lab.folder, env=self._env, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, check=False, timeout=60,
+            stderr=subprocess.STDOUT, text=True, check=False, timeout=self._patience_s,
         )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if re.search(keep, line)]
         for line in lines:
@@ -116,13 +118,14 @@ class Stage:
 
     # --- what operators do
 
-    def edit(self, old: str, new: str) -> None:
-        """Change the node's document and show the lines that differ."""
-        text = self.document.read_text()
+    def edit(self, old: str, new: str, document: Path | None = None) -> None:
+        """Change a document, the node's for routing, and show the lines that differ."""
+        path = document or self.document
+        text = path.read_text()
         changed = text.replace(old, new)
-        self.document.write_text(changed)
+        path.write_text(changed)
         self.say()
-        self.say(str(self.document.relative_to(self.site.lab.folder)), BOLD)
+        self.say(str(path.relative_to(self.site.lab.folder)), BOLD)
         before, after = text.splitlines(), changed.splitlines()
         for mark, lines, others in (("-", before, after), ("+", after, before)):
             for line in lines:
@@ -151,7 +154,7 @@ class Stage:
         return wait_until(
             f"the agent is {state}",
             lambda: found if (found := self.site.status())["state"] == state else None,
-            timeout_s=60,
+            timeout_s=self._patience_s,
         )
 
     def wait_ended(self, before: Any, outcome: str) -> Any:
@@ -163,7 +166,7 @@ class Stage:
             newest = self.site.status()["last_transaction"]
             return newest if newest["id"] > last and newest["outcome"] == outcome else None
 
-        return wait_until(f"a transaction is {outcome}", there, timeout_s=60)
+        return wait_until(f"a transaction is {outcome}", there, self._patience_s)
 
     def learnt(self, prefix: str) -> bool:
         """Tell whether the far end has, or gets, a route from us."""

@@ -51,6 +51,9 @@ class NumberSection:
     def canonical(self, value):
         return canonical(dict(value.items))
 
+    def remarks(self, want, had, seen):
+        return ()
+
     def plan(self, want, had, seen):
         return ()
 

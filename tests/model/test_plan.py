@@ -37,6 +37,7 @@ def test_a_difference_is_json_for_the_command_line():
         "before": 65501,
         "after": 65502,
         "impact": "session reset",
+        "note": "",
     }
     assert expected == json.loads(json.dumps(RESET.as_json()))
 

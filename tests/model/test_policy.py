@@ -189,3 +189,10 @@ def test_what_went_back_is_refused_until_allowed():
     (refusal,) = went_back(("head",), ())
     assert ("older", "head") == (refusal.rule, refusal.place)
     assert () == went_back(("head",), ["older:head"])
+
+
+def test_volumes_have_a_budget_of_their_own():
+    volumes = [ObjectId("volume", "lvm.volumes", f"vg_ext/lv_{name}") for name in "abc"]
+    assert [] == found(had=volumes, want=volumes[1:])
+    assert ["mass_removal:lvm.volumes"] == found(had=volumes, want=volumes[2:])
+    assert [] == found(had=volumes, want=volumes[2:], budgets=Budgets(max_removed_volumes=2))
