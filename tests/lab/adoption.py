@@ -91,15 +91,15 @@ class Trial:
         return told
 
     def _steady(self) -> Standing:
-        seen = [look(self.bird, self.far, ANNOUNCED)] * QUIET_LOOKS
+        seen: list[Standing] = []
 
         def quiet() -> bool:
-            seen[:] = [*seen[1:], look(self.bird, self.far, ANNOUNCED)]
+            seen[:] = [*seen[-QUIET_LOOKS:], look(self.bird, self.far, ANNOUNCED)]
             waiting = any(
                 "Waiting" in line and "stub" not in line
                 for line in self.bird.ctl("show ospf interface")
             )
-            return not waiting and all(one == seen[0] for one in seen)
+            return not waiting and len(seen) > QUIET_LOOKS and all(one == seen[0] for one in seen)
 
         wait_until("nothing moves by itself", quiet, STEADY_S, every_s=1.0)
         return seen[-1]
