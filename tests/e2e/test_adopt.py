@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.lab import HERE, Lab
+from tests.lab.adoption import Trial
 from tests.lab.bird import Since
 from tests.lab.wait import wait_until
 
 pytestmark = pytest.mark.root
 
+EDGE = Path(__file__).parents[1] / "drivers" / "bird" / "importer" / "golden" / "edge"
 HAND_MADE = """\
 router id 10.9.1.1;
 protocol device {}
@@ -103,3 +106,14 @@ def test_a_file_that_does_not_parse_is_refused(place: Place) -> None:
     code, told = place.run("adopt", "bird")
     assert 75 == code
     assert "syntax error" in told["errors"][0]["msg"]
+
+
+@pytest.mark.timeout(300)
+def test_a_running_host_is_taken_over_by_its_draft_and_nothing_moves(lab: Lab) -> None:
+    trial = Trial(lab, EDGE)
+    assert "3 of 4 sessions up" == trial.sessions
+    assert trial.first.routes["neighbour far1"]
+    assert "" == trial.own_whole()
+    trial.first_change()
+    assert trial.bird.sessions()["later"].state == "down"
+    assert "# Written by confsync" in trial.bird.config.read_text()

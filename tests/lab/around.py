@@ -210,5 +210,6 @@ def settle(bird: Bird, far: list[Bird], timeout_s: float) -> int:
     try:
         wait_until("every neighbour's session", lambda: up() == len(far), timeout_s, every_s=0.2)
     except Exception as error:  # noqa: BLE001 - some want what we do not give: that is their state
-        bird.log.open("a").write(f"{error}\n")
+        with bird.log.open("a") as log:
+            log.write(f"{error}\n")
     return up()

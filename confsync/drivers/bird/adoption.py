@@ -63,7 +63,6 @@ def survey(found: Found, seen: View, want: Bgp | None, problem: str) -> Survey:
         "files": dict(found.drawn_in),
         "names": names,
         "had": json.loads(canonical(tree_of(had))) if had else None,
-        "disabled": list(reading.disabled),
         "lost": list(reading.lost),
     }
     return Survey(record, "", reading.lost, reading.draft)

@@ -56,12 +56,11 @@ def on_disk(found: Found) -> dict[str, Json]:
 
 
 def running(found: Found, seen: View, adopted: Json | None) -> dict[str, Json]:
-    """Return what BIRD runs; protocols that another hand's file disables are not held by hand."""
-    disabled = (adopted or {}).get("disabled", ())
+    """Return what BIRD runs; what an adopted file disables stays so, as if it were held by hand."""
     known = found.ours or adopted is not None
     return {
         "running_render": seen.marker,
-        "held": [name for name in seen.held if known and name not in disabled],
+        "held": list(seen.held) if known else [],
         "sessions": seen.sessions,
         "protocols": {name: one.as_json() for name, one in seen.protocols.items()},
     }

@@ -20,8 +20,8 @@ class Reading:
     """A configuration, as far as our model can say it.
 
     Shape: `names` maps our names of protocols to the file's; `sessions` are the file's BGP
-    protocols with their neighbours (None = not known), `protocols` all that it defines,
-    `disabled` those that it keeps down; `fragment` = the file is a part of an operator's own.
+    protocols with their neighbours (None = not known), `protocols` all that it defines;
+    `fragment` = the file is a part of an operator's own.
     """
 
     fragment: bool
@@ -29,7 +29,6 @@ class Reading:
     names: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[str, str] | None = None
     protocols: frozenset[str] = frozenset()
-    disabled: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     draft: str = ""
     problem: str = ""

@@ -7,7 +7,7 @@ says for one family what BIRD would find; what is about the other family's route
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from confsync.drivers.bird.clauses import SOURCES
@@ -116,6 +116,23 @@ class Asked:
         if asked is None:
             raise Unsaid("a condition on something that rules do not know")
         return asked(self, right)
+
+    def both(self, one: Match, other: Match | None) -> Match | None:
+        """Return what asks for both, by the members of named sets where need be.
+
+        Raises: Unsimple.
+        """
+        try:
+            return both(one, other)
+        except Unsimple:
+            return both(self._plain(one), self._plain(other))
+
+    def _plain(self, match: Match | None) -> Match | None:
+        """Return a condition with the prefixes of a named set in its place."""
+        if match is None or not match.prefix_set or match.prefixes:
+            return match
+        members = self.sets.used[match.prefix_set, str(self.family)].items
+        return replace(match, prefix_set="", prefixes=_ranges(members, self.family))
 
     # --- one reader for each thing that is asked about
 

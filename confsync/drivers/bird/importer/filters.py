@@ -12,7 +12,7 @@ from confsync.drivers.bird.importer.changes import change, disturbs, joined
 from confsync.drivers.bird.importer.conditions import Asked, negated
 from confsync.drivers.bird.importer.expressions import Call, Not, Op, Unsaid
 from confsync.drivers.bird.importer.functions import Functions
-from confsync.drivers.bird.importer.matches import ALWAYS, Unsimple, both
+from confsync.drivers.bird.importer.matches import ALWAYS, Unsimple
 from confsync.drivers.bird.importer.statements import (
     Assign,
     Do,
@@ -103,7 +103,7 @@ class _Flat:
         """Add the rules of one branch; return what is left to do for all others."""
         try:
             asked = self._asked.match(one.condition)
-            inner = both(guard, asked)
+            inner = self._asked.both(guard, asked)
         except Unsimple as many:
             self.split = True
             return (*self._split(one, many), *rest)

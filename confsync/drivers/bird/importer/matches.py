@@ -53,6 +53,10 @@ def both(one: Match | None, other: Match | None) -> Match | None:
             found = replace(found, sources=shared)
         else:
             raise Unsimple(f"two conditions on {key} at once")
+    if found.prefixes and found.length is not None:
+        low, high = found.length
+        if all(net.high < low or net.low > high for net in found.prefixes):
+            return None
     if found.prefix_set and len(found.prefixes) > 1:
         raise Unsimple("a set and other prefixes at once")
     if (found.communities and found.community_set) or (

@@ -41,7 +41,6 @@ class Read:
     names: Mapping[str, str]
     sessions: Mapping[str, str]
     protocols: frozenset[str]
-    disabled: tuple[str, ...]
     lost: tuple[str, ...]
     draft: str
 
@@ -101,7 +100,6 @@ class _Reader:
             names={**self._host.names, **called},
             sessions=self._neighbors(met),
             protocols=frozenset(one.name for one in self._protocols),
-            disabled=tuple(sorted(one.name for one in self._protocols if one.disabled)),
             lost=tuple(self._losses.lines),
             draft=made,
         )
