@@ -20,11 +20,10 @@ from confsync.drivers.lvm.attach import UNITS
 from confsync.drivers.lvm.command import Commands
 from confsync.drivers.lvm.content import probe
 from confsync.drivers.lvm.found import Host
-from confsync.drivers.lvm.report import Readings, host_of
+from confsync.drivers.lvm.report import TWICE, Readings, host_of
 from confsync.host.files import in_thread
 
 HALF_WRITTEN: Final = "its metadata differ between its devices"
-_TWICE: Final = "a physical volume is there twice: a disk was cloned, or has several paths"
 _HALF_WRITTEN: Final = re.compile(r"ignoring metadata seqno .* for VG (\S+)\.")
 _UNUSED: Final = re.compile(r"Not using device \S+ for PV (\S+)\.")
 _LINKS: Final = ("/dev/disk", "/dev/mapper")
@@ -81,7 +80,7 @@ def _with_warnings(host: Host, warnings: str) -> Host:
     """Return the host with those groups in trouble that lvm warns of, and reports as well."""
     vg_of = {device.pv_uuid: device.vg for device in host.devices if device.pv_uuid}
     troubles = [(vg, HALF_WRITTEN) for vg in _HALF_WRITTEN.findall(warnings)]
-    troubles += [(vg_of.get(uuid, ""), _TWICE) for uuid in _UNUSED.findall(warnings)]
+    troubles += [(vg_of.get(uuid, ""), TWICE) for uuid in _UNUSED.findall(warnings)]
     groups = (
         group.model_copy(update={"trouble": (*group.trouble, *_of(group.name, troubles))})
         for group in host.groups
