@@ -52,7 +52,7 @@ class Peace:
     ) -> None:
         """Take note of how the host was found."""
         for name, look in seen.items():
-            record = self._records.get(name, _Record())
+            record = self._of(name)
             calm_s = now_s - record.trouble_s
             if look.hand and record.standing:
                 rewrites = record.rewrites + 1
@@ -67,7 +67,7 @@ class Peace:
     def tries(self, names: Collection[DriverName], now_s: float, *, repairing: bool) -> None:
         """Take note that we are about to write; `repairing` = over drift, without being told."""
         for name in names:
-            record = self._records.get(name, _Record())
+            record = self._of(name)
             tries = record.tries + 1 if repairing else 0
             if not repairing and self.contended(name):
                 record = _Record()  # an allowance ends the dispute
@@ -76,11 +76,11 @@ class Peace:
     def wrote(self, names: Collection[DriverName]) -> None:
         """Take note that what we wrote stands."""
         for name in names:
-            self._records[name] = replace(self._records[name], standing=True)
+            self._records[name] = replace(self._of(name), standing=True)
 
     def contended(self, name: DriverName) -> bool:
         """Tell whether another hand wrote too often over what we wrote."""
-        return self._records.get(name, _Record()).rewrites >= limits.CONTENDED_REWRITES
+        return self._of(name).rewrites >= limits.CONTENDED_REWRITES
 
     def repairs(self, name: DriverName) -> bool:
         """Tell whether drift is written over without an allowance."""
@@ -88,7 +88,7 @@ class Peace:
 
     def wait_s(self, names: Collection[DriverName], now_s: float) -> float:
         """Return how long to wait before repairing once more."""
-        return max((self._wait_s(self._records.get(n, _Record()), now_s) for n in names), default=0)
+        return max((self._wait_s(self._of(n), now_s) for n in names), default=0)
 
     def _wait_s(self, record: _Record, now_s: float) -> float:
         if not record.tries:
@@ -100,7 +100,7 @@ class Peace:
         """Return why drift is not written over."""
         if not self.contended(name):
             return PlanRefused("drift", name, problem)
-        record = self._records[name]
+        record = self._of(name)
         message = (
             f"{record.rewrites} times another hand wrote over what confsync had written, so it "
             f"stopped: {record.hand}; settle who owns it, then: confsync agent retry"
@@ -108,5 +108,8 @@ class Peace:
         return PlanRefused("contended", name, message)
 
     def forgive(self) -> None:
-        """Forget every dispute: an operator says that it is settled."""
+        """Forget every dispute: an operator says that it is settled, perhaps while we write."""
         self._records.clear()
+
+    def _of(self, name: DriverName) -> _Record:
+        return self._records.get(name, _Record())

@@ -131,6 +131,17 @@ async def test_an_operator_ends_a_dispute(how: str, tmp_path: Path) -> None:
 
 
 @virtual
+async def test_a_retry_in_the_middle_of_a_transaction_does_it_no_harm(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.settled(a="1")
+        w.push(2, a="2")
+        w.box.hook = lambda verb: w.reconciler.forgive() if verb == "apply" else None
+        found = await due(w)
+        assert found.outcome is not None
+        assert {"a": "2"} == w.box.runs
+
+
+@virtual
 async def test_a_contended_host_takes_no_new_revision_either(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         repairing(w)
