@@ -66,6 +66,7 @@ class Sites:
             site.broker()
             for index in range(1, hosts + 1):
                 site.node(index, agent=agents)
+        self.operators: dict[str, Agent] = {}
         self.tree = lab.folder / "tree"
         if agents:
             self._agents(settings or {})

@@ -80,6 +80,13 @@ def bootstrap(home: ConsulCluster) -> str:
     """Wait for home's leader and make the almighty token, which every server's `kv` gets."""
     token = home.wait_leader().bootstrap_acl()
     use(home, token)
+    for server in home.servers:  # a follower leaves the legacy ACL system a moment later
+        wait_until(
+            f"{server.name} knows policies",
+            lambda kv=server.kv: _answers(kv, "acl/policies"),
+            LEADER_S,
+            every_s=0.05,
+        )
     return token
 
 
@@ -106,9 +113,9 @@ def wait_joined(cluster: ConsulCluster, sites: Sequence[Numbers], probe: str) ->
             )
 
 
-def _answers(kv: Kv) -> bool:
+def _answers(kv: Kv, path: str = "kv/confsync/v1/?keys&consistent") -> bool:
     try:
-        kv.call("GET", "kv/confsync/v1/?keys&consistent")
+        kv.call("GET", path)
     except ConsulError as error:
         return error.status == 404
     return True

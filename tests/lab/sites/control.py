@@ -1,0 +1,195 @@
+"""A lab that stays: one process owns it in the background and does what it is told over a unix socket.
+
+Separate from the command line, which comes and goes. Invariant: the daemons end with the owner, however it
+ends; only the folder stays then, and the next `up` removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tests.lab import Lab
+from tests.lab.cache import cached
+from tests.lab.consul import consul_binary
+from tests.lab.net import HERE, enter_own_namespace
+from tests.lab.sites import Sites
+from tests.lab.wait import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.lab.net import Host
+
+FOLDER = cached("lab")
+SOCKET = FOLDER / "control.sock"
+LOG = FOLDER / "lab.log"
+CALL_S = 120.0
+
+
+def ask(*words: str) -> Any:
+    """Tell the owner one order and return its answer. Raises LabError, when there is none too."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(CALL_S)
+        try:
+            connection.connect(str(SOCKET))
+        except OSError as error:
+            raise LabError("no lab is up: scripts/lab up") from error
+        connection.sendall(json.dumps(words).encode() + b"\n")
+        with connection.makefile() as reply:
+            answer = json.loads(reply.readline() or '{"error": "the lab ended"}')
+    if "error" in answer:
+        raise LabError(answer["error"])
+    return answer["data"]
+
+
+def own(options: dict[str, Any]) -> None:
+    """Make a lab in `FOLDER`, which is empty, and own it until `down` or a signal."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    enter_own_namespace()
+    try:
+        with contextlib.suppress(SystemExit), Lab(FOLDER) as lab:
+            owner = Owner(Sites(lab, **options))
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(SOCKET))
+                listener.listen()
+                while owner.serve(listener):
+                    pass
+    finally:
+        # Not after a failure: `up` shows the log, and people look at what the daemons wrote.
+        if sys.exc_info()[0] is None:
+            shutil.rmtree(FOLDER)
+
+
+def _leave(*_: object) -> NoReturn:
+    """Leave once; removing what was made is not interrupted again."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit
+
+
+class Owner:
+    """Orders and what they do."""
+
+    def __init__(self, sites: Sites) -> None:
+        self._sites = sites
+
+    def serve(self, listener: socket.socket) -> bool:
+        """Answer one order; False after `down`."""
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rw") as stream, contextlib.suppress(OSError):
+            words = json.loads(stream.readline() or "[]")
+            if not words:
+                return True
+            try:
+                answer = {"data": self.obey(*words)}
+            except (LabError, OSError, ValueError) as error:
+                answer = {"error": str(error)}
+            stream.write(json.dumps(answer) + "\n")
+            return bool(words[0] != "down")
+        return True
+
+    def obey(self, order: str, *words: str) -> Any:
+        """Do one thing and say what became of it. Raises LabError for a name that is not there."""
+        match order:
+            case "status":
+                return self._status()
+            case "down":
+                return os.getpid()
+            case "host":
+                return self._host(*words)
+            case "cut" | "cut_silently" | "heal" | "delay":
+                return self._link(order, *words)
+            case "kill" | "stop" | "cont" | "start":
+                daemon = self._daemon(*words)
+                getattr(daemon, order)()
+                return f"{daemon.name} is {daemon.state}"
+        raise LabError(f"no order {order!r}")
+
+    def _link(self, order: str, name: str, *numbers: str) -> str:
+        link = self._sites.links.get(name)
+        if link is None:
+            raise LabError(f"no link {name!r}: there are {', '.join(sorted(self._sites.links))}")
+        getattr(link, order)(*map(int, numbers))
+        return f"{name} is {link.state or 'whole'}"
+
+    def _daemon(self, name: str) -> Any:
+        daemons = self._sites.daemons
+        found = [one for one in daemons if name in (one, one.partition("/")[0])]
+        if len(found) == 1:
+            return daemons[found[0]]
+        raise LabError(f"no daemon {name!r}: there are {', '.join(found or sorted(daemons))}")
+
+    def _status(self) -> dict[str, Any]:
+        daemons = self._sites.daemons.values()
+        return {
+            "folder": str(self._sites.lab.folder),
+            "daemons": [(one.name, one.state, one.pids, _rss_kib(one.pids)) for one in daemons],
+            "links": {name: link.state for name, link in self._sites.links.items()},
+        }
+
+    def _host(self, name: str) -> dict[str, Any]:
+        """Return a process of a host, and what programs there need in their environment."""
+        sites = self._sites
+        if name.startswith("operator-") and name.removeprefix("operator-") in sites.sites:
+            host: Host = HERE
+        elif name in sites.hosts:
+            host = sites.hosts[name]
+        else:
+            operators = [f"operator-{site}" for site in sites.sites]
+            known = ", ".join(sorted([*sites.hosts, *operators]))
+            raise LabError(f"no host {name!r}: there are {known}")
+        return {"pid": host.pid, "env": self._environment(name), "path": self._programs(name)}
+
+    def _environment(self, name: str) -> dict[str, str]:
+        sites = self._sites
+        site = next(one for key, one in sites.sites.items() if key in name.split("-"))
+        server = next((one for one in site.consul.servers if one.name == name), None)
+        holder = "management"
+        if name.startswith("operator-"):
+            holder = "publisher" if site is sites.home else "emergency"
+        elif name in sites.nodes and sites.nodes[name].agent:
+            holder = name
+        env = {
+            "CONSUL_HTTP_ADDR": (server or site.consul.servers[0]).url,
+            "CONSUL_HTTP_TOKEN_FILE": str(sites.tokens.file(holder)),
+        }
+        if sites.authority:
+            env["CONSUL_CACERT"] = str(sites.authority.ca)
+        agents = {one: node.agent for one, node in sites.nodes.items()}
+        agents |= {f"operator-{one}": agent for one, agent in sites.operators.items()}
+        if agent := agents.get(name):
+            env["CONFSYNC_CONFIG"] = str(agent.config)
+        return env
+
+    def _programs(self, name: str) -> str:
+        """Make a folder of programs that find this host's daemons; return what goes before PATH."""
+        folder = self._sites.lab.folder / "bin" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        here = self._sites.lab.folder
+        sockets = {"birdc": ("-s", here / name / "bird.ctl"), "vtysh": ("--vty_socket", here / name)}
+        if name in self._sites.nodes:
+            sockets["birdc"] = ("-s", self._sites.nodes[name].bird.socket)
+        for program, (flag, place) in sockets.items():
+            found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
+            script = folder / program
+            script.write_text(f'#!/bin/sh\nexec "{found}" {flag} "{place}" "$@"\n')
+            script.chmod(0o700)
+        return f"{folder}:{Path(consul_binary()).parent}"
+
+
+def _rss_kib(pids: Sequence[int]) -> int:
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    return total
