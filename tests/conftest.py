@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.lab import HERE, Lab
 from tests.lab.net import enter_own_namespace
+from tests.lab.sites import Sites
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,15 @@ def consul_server(lab: Lab) -> ConsulServer:
 def consul_cluster(lab: Lab) -> ConsulCluster:
     """Give three Consul servers that have elected a leader."""
     return lab.consul_cluster()
+
+
+@pytest.fixture
+def sites(lab: Lab) -> Sites:
+    """Give two sites, bgo (home) and osl, joined, with one Consul each, ACLs on, and no hosts.
+
+    With hosts, agents, TLS or more servers: `Sites(lab, ...)`.
+    """
+    return Sites(lab, hosts=0, agents=False)
 
 
 @pytest.fixture

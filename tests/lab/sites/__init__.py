@@ -1,8 +1,8 @@
 """Whole sites, joined: what a research cloud at two universities has, in network namespaces.
 
-Separate from the lab of one host, which it is made of. The first site is home. This process is the operator:
-it has a cable to every site and passes nothing on, so it sees both sides of a cut. Plain synchronous Python
-that knows nothing of our code; everything is gone with the Lab.
+Separate from the lab of one host, which it is made of. The first site is home. This process is the
+operator: it has a cable to every site and passes nothing on, so it sees both sides of a cut. Plain
+synchronous Python that knows nothing of our code; everything is gone with the Lab.
 """
 
 from __future__ import annotations

@@ -76,18 +76,18 @@ def _up(options: argparse.Namespace) -> int:
     asked = {name: getattr(options, name) for name in ("sites", "hosts", "servers")}
     text = json.dumps({**asked, "tls": not options.plain})
     with control.LOG.open("w") as log:
-        argv = [sys.executable, "-m", __spec__.name, "own", text]
+        argv = [sys.executable, "-m", "tests.lab.sites", "own", text]
         owner = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        while not control.SOCKET.exists():
-            if owner.poll() is not None:
-                raise LabError(f"it did not come up:\n{control.LOG.read_text()[-3000:]}")
+        while not control.SOCKET.exists() and owner.poll() is None:
             time.sleep(POLL_S)
     except BaseException:
         owner.terminate()
         raise
+    if owner.poll() is not None:
+        raise LabError(f"it did not come up:\n{control.LOG.read_text()[-3000:]}")
     _status(options)
     sys.stdout.write(f"up in {time.monotonic() - began:.1f} s\n")
     return 0
@@ -112,7 +112,8 @@ def _status(_: argparse.Namespace) -> None:
         if state:
             sys.stdout.write(f"link {name:23} {state}\n")
     total = sum(rss_kib for *_, rss_kib in told["daemons"]) // 1024
-    sys.stdout.write(f"{len(told['daemons'])} daemons, {total} MiB, in {told['folder']}\n")
+    count, folder = len(told["daemons"]), told["folder"]
+    sys.stdout.write(f"{count} daemons, {total} MiB, in {folder}, owner {told['owner']}\n")
 
 
 def _exec(options: argparse.Namespace) -> None:
@@ -120,7 +121,8 @@ def _exec(options: argparse.Namespace) -> None:
     path = f"{host['path']}:{os.environ['PATH']}"
     command = options.command or [os.environ.get("SHELL", "sh")]
     argv = ["nsenter", f"--net=/proc/{host['pid']}/ns/net", "--", *command]
-    os.execvpe(argv[0], argv, {**os.environ, **host["env"], "PATH": path})
+    env = {**os.environ, **host["env"], "PATH": path}
+    os.execvpe(argv[0], argv, env)  # noqa: S606 - the command takes our place
 
 
 def _cut(options: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
-"""A lab that stays: one process owns it in the background and does what it is told over a unix socket.
+"""A lab that stays: one process in the background owns it and does what it is told.
 
-Separate from the command line, which comes and goes. Invariant: the daemons end with the owner, however it
-ends; only the folder stays then, and the next `up` removes it.
+Separate from the command line, which comes and goes. Invariant: the daemons end with the owner,
+however it ends; only the folder stays then, and the next `up` removes it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Owner:
             case "status":
                 return self._status()
             case "down":
-                return os.getpid()
+                return os.getpid()  # whose end is awaited
             case "host":
                 return self._host(*words)
             case "cut" | "cut_silently" | "heal" | "delay":
@@ -132,6 +132,7 @@ class Owner:
         daemons = self._sites.daemons.values()
         return {
             "folder": str(self._sites.lab.folder),
+            "owner": os.getpid(),
             "daemons": [(one.name, one.state, one.pids, _rss_kib(one.pids)) for one in daemons],
             "links": {name: link.state for name, link in self._sites.links.items()},
         }
@@ -175,7 +176,10 @@ class Owner:
         folder = self._sites.lab.folder / "bin" / name
         folder.mkdir(parents=True, exist_ok=True)
         here = self._sites.lab.folder
-        sockets = {"birdc": ("-s", here / name / "bird.ctl"), "vtysh": ("--vty_socket", here / name)}
+        sockets = {
+            "birdc": ("-s", here / name / "bird.ctl"),
+            "vtysh": ("--vty_socket", here / name),
+        }
         if name in self._sites.nodes:
             sockets["birdc"] = ("-s", self._sites.nodes[name].bird.socket)
         for program, (flag, place) in sockets.items():

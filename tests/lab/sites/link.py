@@ -1,7 +1,8 @@
 """A cable from a host to its site's switch, and what can happen to it.
 
-Separate because all faults of a network are here. Silent loss is the kernel's `blackhole` queue at both ends,
-which every kernel with traffic control has. Delay is a process of ours: netem is missing in some kernels.
+Separate because all faults of a network are here. Silent loss is the kernel's `blackhole` queue at
+both ends, which every kernel with traffic control has. Delay is a process of ours: netem is missing
+in some kernels.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The names and numbers of every site: as two universities' test networks have them.
 
-Separate because it is data and arithmetic: nothing here is made. They fit the sample tree in config/tree.
+Separate because it is data and arithmetic: nothing here is made. They fit the sample tree in
+config/tree.
 """
 
 from __future__ import annotations

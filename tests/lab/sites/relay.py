@@ -1,7 +1,7 @@
 """Passes frames between two interfaces and holds each of them for a while: a long line.
 
-Run as a program: `relay INTERFACE INTERFACE MILLISECONDS`; prints `ready`. Frames are passed with the kernel's
-own header, so that what a sender left to its network card is left to the next one.
+Run as a program: `relay INTERFACE INTERFACE MILLISECONDS`; prints `ready`. Frames are passed with
+the kernel's own header, so that what a sender left to its network card is left to the next one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What the routers of a site are configured with: two reflectors of two vendors, and the gateway.
 
-Separate because it is text. Reflectors take sessions from whole networks: a new host needs no change of theirs.
+Separate because it is text. Reflectors take sessions from whole networks: a new host needs no
+change of theirs.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ def gateway_static(others: Iterable[Numbers]) -> str:
         for network in other.networks:
             six = ":" in network
             lines.append(
-                f"ipv6 route {network} {other.link6}" if six else f"ip route {network} {other.link4}"
+                f"ipv6 route {network} {other.link6}"
+                if six
+                else f"ip route {network} {other.link4}"
             )
     return "".join(f"{line}\n" for line in lines)
 
@@ -110,5 +113,3 @@ def plain_node(site: Numbers, number: int, workload: tuple[str, str]) -> str:
         for version, address in ((4, site.v4(rr)), (6, site.v6(rr)))
     )
     return far_config(site.v4(number), site.asn, sessions, originate=workload)
-
-

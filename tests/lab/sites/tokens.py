@@ -1,7 +1,7 @@
 """The tokens of a lab: the policies of config/consul, as they are, and who has which.
 
-Separate because it follows config/consul/README.md step by step: what is wrong there is wrong here. Made in
-the primary datacenter; the others replicate them.
+Separate because it follows config/consul/README.md step by step: what is wrong there is wrong here.
+Made in the primary datacenter; the others replicate them.
 """
 
 from __future__ import annotations
