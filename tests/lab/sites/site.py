@@ -115,7 +115,8 @@ class Site:
         folder = self.lab.folder / f"{self.name}-broker"
         folder.mkdir()
         config = folder / "mosquitto.conf"
-        config.write_text("listener 1883\nallow_anonymous true\n")
+        # As root: the kernel forgets whose death ends a process when that takes another user.
+        config.write_text("user root\nlistener 1883\nallow_anonymous true\n")
         started: list[Process] = []
 
         def start() -> None:
