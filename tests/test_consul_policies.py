@@ -13,8 +13,16 @@ if TYPE_CHECKING:
 
 ROOT = "confsync/v1"
 TREE = ("desired/common/bgp", "manifest/common", "changes/7", "blobs/ab")
-SHARED = (*TREE, "head", "mirror", "ops/freeze/all", "conflicts/common/bgp")
-HELD = (*SHARED, "copying", "lease", "report/osl/osl-compute-01", "report/bgo/bgo-compute-01")
+SHARED = (*TREE, "head", "mirror", "ops/freeze/all", "conflicts")
+HELD = (
+    *SHARED,
+    "copying/mirror",
+    "lease/replicate",
+    "mirror-ops",
+    "moved",
+    "report/osl/osl-compute-01",
+    "report/bgo/bgo-compute-01",
+)
 FOREIGN = ("other/app", "confsync/v2/head", "confsync/v10")
 
 
@@ -26,8 +34,16 @@ class May(NamedTuple):
 
 
 NOTHING = May(frozenset(), frozenset())
-REPLICATED = {*TREE, "mirror", "ops/freeze/all", "conflicts/common/bgp", "copying", "lease"}
-PUBLISHED = {*TREE, "head", "ops/freeze/all", "conflicts/common/bgp"}
+REPLICATED = {
+    *TREE,
+    "mirror",
+    "ops/freeze/all",
+    "conflicts",
+    "copying/mirror",
+    "lease/replicate",
+    "mirror-ops",
+}
+PUBLISHED = {*TREE, "head", "moved", "ops/freeze/all", "conflicts"}
 EXPECTED: dict[tuple[str, str], May] = {
     ("agent", "osl"): May(
         frozenset({*SHARED, "report/osl/osl-compute-01"}), frozenset({"report/osl/osl-compute-01"})
@@ -62,9 +78,8 @@ def allowed(kv: Kv, method: str, path: str, body: bytes | None = None) -> bool:
 @pytest.mark.root
 def test_each_token_may_do_what_config_consul_says_and_no_more(sites: Sites):
     osl = sites.sites["osl"].consul.servers[0].kv
-    sites.tokens.node("osl", "osl-compute-01")
     secrets = {name: sites.tokens.secret(name) for name in ("publisher", "emergency", "reader")}
-    secrets["agent"] = sites.tokens.secret("osl-compute-01")
+    secrets["agent"] = sites.node_token("osl", "osl-compute-01")
     secrets["replicator-osl"] = sites.tokens.secret("replicator-osl")
     secrets["local"] = osl.token_of("local", ["confsync-reader"], local=True)
     secrets[""] = ""
@@ -89,9 +104,8 @@ def test_each_token_may_do_what_config_consul_says_and_no_more(sites: Sites):
 @pytest.mark.root
 def test_whole_prefixes_are_read_or_refused_loudly(sites: Sites):
     osl = sites.sites["osl"].consul.servers[0].kv
-    sites.tokens.node("osl", "osl-compute-01")
-    agent = osl.as_other(sites.tokens.secret("osl-compute-01"))
-    for prefix in ("desired/common/", "manifest/", "changes/", "blobs/", "ops/", "conflicts/"):
+    agent = osl.as_other(sites.node_token("osl", "osl-compute-01"))
+    for prefix in ("desired/common/", "manifest/", "changes/", "blobs/", "ops/", "conflicts"):
         osl.put(f"{ROOT}/{prefix}one", "1")
         assert allowed(agent, "GET", f"kv/{ROOT}/{prefix}?recurse&consistent"), prefix
         assert allowed(agent, "GET", f"kv/{ROOT}/{prefix}?keys&consistent"), prefix
@@ -110,17 +124,16 @@ def test_a_replicator_holds_the_lease_at_its_own_site_only(sites: Sites):
     osl = sites.sites["osl"].consul.servers[0].kv
     replicator = osl.as_other(sites.tokens.secret("replicator-osl"))
     session = replicator.json("PUT", "session/create", {"TTL": "10s", "LockDelay": "1s"})["ID"]
-    assert replicator.json("PUT", f"kv/{ROOT}/lease?acquire={session}", b"osl-compute-01")
+    assert replicator.json("PUT", f"kv/{ROOT}/lease/replicate?acquire={session}", b"osl-compute-01")
     assert replicator.json("PUT", f"session/renew/{session}")
-    operation = {"Verb": "check-session", "Key": f"{ROOT}/lease", "Session": session}
+    operation = {"Verb": "check-session", "Key": f"{ROOT}/lease/replicate", "Session": session}
     written = {"Verb": "set", "Key": f"{ROOT}/mirror", "Value": "1"}
     assert replicator.txn(operation, written)["Errors"] is None
     assert allowed(replicator, "PUT", f"session/destroy/{session}")
 
     away = osl.as_other(sites.tokens.secret("replicator-osl"), datacenter="bgo")
     assert not allowed(away, "PUT", "session/create", b'{"TTL": "10s"}')
-    sites.tokens.node("osl", "osl-compute-01")
-    agent = osl.as_other(sites.tokens.secret("osl-compute-01"))
+    agent = osl.as_other(sites.node_token("osl", "osl-compute-01"))
     assert not allowed(agent, "PUT", "session/create", b'{"TTL": "10s"}')
 
 
@@ -128,8 +141,7 @@ def test_a_replicator_holds_the_lease_at_its_own_site_only(sites: Sites):
 def test_tokens_go_on_working_at_a_site_that_is_cut_off(sites: Sites):
     site = sites.sites["osl"]
     osl = site.consul.servers[0].kv
-    sites.tokens.node("osl", "osl-compute-01")
-    agent = osl.as_other(sites.tokens.secret("osl-compute-01"), timeout_s=2)
+    agent = osl.as_other(sites.node_token("osl", "osl-compute-01"), timeout_s=2)
     osl.put(f"{ROOT}/mirror", "1")
     assert b"1" == agent.get(f"{ROOT}/mirror")
     sites.links["osl-wan"].cut_silently()

@@ -21,6 +21,6 @@ key_prefix "confsync/v1/blobs/" {
 key_prefix "confsync/v1/ops/" {
   policy = "list"
 }
-key_prefix "confsync/v1/conflicts/" {
+key_prefix "confsync/v1/conflicts" {
   policy = "list"
 }

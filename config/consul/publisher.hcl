@@ -20,6 +20,10 @@ key_prefix "confsync/v1/blobs/" {
 key_prefix "confsync/v1/ops/" {
   policy = "write"
 }
-key_prefix "confsync/v1/conflicts/" {
+key_prefix "confsync/v1/conflicts" {
+  policy = "write"
+}
+# Says that home is elsewhere from now on.
+key "confsync/v1/moved" {
   policy = "write"
 }

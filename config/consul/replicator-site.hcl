@@ -9,6 +9,9 @@ key_prefix "confsync/v1/manifest/" {
 key "confsync/v1/mirror" {
   policy = "write"
 }
+key "confsync/v1/mirror-ops" {
+  policy = "write"
+}
 key_prefix "confsync/v1/changes/" {
   policy = "write"
 }
@@ -18,7 +21,7 @@ key_prefix "confsync/v1/blobs/" {
 key_prefix "confsync/v1/ops/" {
   policy = "write"
 }
-key_prefix "confsync/v1/conflicts/" {
+key_prefix "confsync/v1/conflicts" {
   policy = "write"
 }
 key_prefix "confsync/v1/copying" {

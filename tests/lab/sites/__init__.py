@@ -100,10 +100,14 @@ class Sites:
         shutil.copytree(SAMPLE, self.tree)
         shutil.rmtree(self.tree / "nodes")
         self.operators = {name: self._operator(site) for name, site in self.sites.items()}
+        for name, site in self.sites.items():
+            if not (self.tree / "sites" / name).exists():  # the sample has two
+                self.write(f"sites/{name}/common/bgp", json.dumps(site.document()))
         for node in self.nodes.values():
             self.write(f"nodes/{node.name}/bgp", json.dumps(node.document()))
             self.tokens.node(node.site.name, node.name)
         self.publish("the first tree")
+        self.wait_known(*self.nodes)
         for site in self.sites.values():
             for index, node in enumerate(site.nodes):
                 server = site.consul.servers[index % len(site.consul.servers)]
@@ -112,6 +116,17 @@ class Sites:
                 agent.start(wait=False)
         for node in self.nodes.values():
             node.wait_state("in-sync")
+
+    def node_token(self, site: str, node: str) -> str:
+        """Make the token of a node's agent, and return its secret once every site knows it."""
+        self.tokens.node(site, node)
+        self.wait_known(node)
+        return self.tokens.secret(node)
+
+    def wait_known(self, *holders: str) -> None:
+        """Wait until tokens have travelled from home to every site's servers."""
+        for site in self.sites.values():
+            datacenter.wait_known(site.consul, [self.tokens.secret(one) for one in holders])
 
     def consul_settings(self, server: object, holder: str) -> Settings:
         """Return `[source.consul]` of a token's holder."""

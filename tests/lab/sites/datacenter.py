@@ -113,6 +113,19 @@ def wait_joined(cluster: ConsulCluster, sites: Sequence[Numbers], probe: str) ->
             )
 
 
+def wait_known(cluster: ConsulCluster, secrets: Sequence[str]) -> None:
+    """Wait until every server knows these tokens."""
+    for server in cluster.servers:
+        for secret in secrets:
+            kv = server.kv.as_other(secret)
+            wait_until(
+                f"{server.name} knows a token",
+                lambda kv=kv: _answers(kv, "acl/token/self"),
+                LEADER_S,
+                every_s=0.05,
+            )
+
+
 def _answers(kv: Kv, path: str = "kv/confsync/v1/?keys&consistent") -> bool:
     try:
         kv.call("GET", path)

@@ -5,7 +5,7 @@ Separate because sites are alike: what joins them is in the package's front.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.lab.bird import Bird
 from tests.lab.frr import Frr
@@ -135,6 +135,21 @@ class Site:
         bird = node.bird
         self.known(node.name, "bird", lambda: [bird.running], bird.start)
         return node
+
+    def document(self) -> dict[str, Any]:
+        """Return what all hosts of this site have, as the sample tree says it of its two sites."""
+        numbers = self.numbers
+        peers = {
+            name: {
+                "ipv4": numbers.v4(number),
+                "ipv6": numbers.v6(number),
+                "asn": numbers.asn,
+                "source": f"{{fact.ipv4.{LAN}}}",
+                "bfd": True,
+            }
+            for name, number in (("rr1", RR1), ("rr2", RR2))
+        }
+        return {"local_as": numbers.asn, "peers": peers}
 
     def known(
         self,
