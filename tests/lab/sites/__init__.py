@@ -124,9 +124,10 @@ class Sites:
         return self.tokens.secret(node)
 
     def wait_known(self, *holders: str) -> None:
-        """Wait until tokens have travelled from home to every site's servers."""
-        for site in self.sites.values():
-            datacenter.wait_known(site.consul, [self.tokens.secret(one) for one in holders])
+        """Wait until tokens have travelled from home to every site's servers, with all policies."""
+        secrets = [self.tokens.secret(one) for one in holders]
+        for site in self.others:
+            datacenter.wait_known(site.consul, secrets, self.home.consul)
 
     def consul_settings(self, server: object, holder: str) -> Settings:
         """Return `[source.consul]` of a token's holder."""

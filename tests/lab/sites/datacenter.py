@@ -113,9 +113,16 @@ def wait_joined(cluster: ConsulCluster, sites: Sequence[Numbers], probe: str) ->
             )
 
 
-def wait_known(cluster: ConsulCluster, secrets: Sequence[str]) -> None:
-    """Wait until every server knows these tokens."""
+def wait_known(cluster: ConsulCluster, secrets: Sequence[str], home: ConsulCluster) -> None:
+    """Wait until every server knows all policies of home, and these tokens."""
+    wanted = _policies(home.servers[0].kv)
     for server in cluster.servers:
+        wait_until(
+            f"{server.name} knows home's policies",
+            lambda kv=server.kv: wanted <= _policies(kv),
+            LEADER_S,
+            every_s=0.05,
+        )
         for secret in secrets:
             kv = server.kv.as_other(secret)
             wait_until(
@@ -124,6 +131,10 @@ def wait_known(cluster: ConsulCluster, secrets: Sequence[str]) -> None:
                 LEADER_S,
                 every_s=0.05,
             )
+
+
+def _policies(kv: Kv) -> set[str]:
+    return {one["Hash"] for one in kv.json("GET", "acl/policies")}
 
 
 def _answers(kv: Kv, path: str = "kv/confsync/v1/?keys&consistent") -> bool:
