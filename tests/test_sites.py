@@ -170,7 +170,14 @@ def test_a_lab_stays_obeys_and_is_gone_with_its_owner(tmp_path_factory: pytest.T
             for line in status.splitlines()
             if line.startswith(("bgo-rr1/bird", "osl-broker/"))
         ]
-        for order in (("heal", "osl-wan"), ("cont", "bgo-rr1"), ("start", "osl-broker")):
+        killed = told("kill", "bgo-*/frr").splitlines()
+        assert ["bgo-rr2/frr is ended", "bgo-gw/frr is ended"] == killed
+        for order in (
+            ("start", "bgo-*/frr"),
+            ("heal", "osl-*"),
+            ("cont", "bgo-rr1"),
+            ("start", "osl-broker"),
+        ):
             told(*order)
         assert "cut" not in told("status")
         assert "BIRD" in told("exec", "bgo-rr1", "birdc", "show", "status")

@@ -7,6 +7,7 @@ synchronous Python that knows nothing of our code; everything is gone with the L
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ from tests.lab.sites.tokens import Tokens
 from tests.lab.wait import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.lab import Lab
     from tests.lab.agent import Settings
     from tests.lab.net import Host
@@ -112,7 +115,7 @@ class Sites:
             for index, node in enumerate(site.nodes):
                 server = site.consul.servers[index % len(site.consul.servers)]
                 agent = node.prepare(self.consul_settings(server, node.name), settings)
-                site.known(node.name, "agent", lambda one=agent: [one.running], agent.start)
+                site.known(node.name, "agent", lambda one=agent: [one.running], _starting(agent))
                 agent.start(wait=False)
         for node in self.nodes.values():
             node.wait_state("in-sync")
@@ -186,3 +189,26 @@ class Sites:
     def daemons(self) -> dict[str, Daemon]:
         """All daemons, by name: HOST/KIND."""
         return {name: one for site in self.sites.values() for name, one in site.daemons.items()}
+
+    def matching(self, pattern: str) -> list[Daemon]:
+        """Return daemons by name, by host where that has one, or by pattern: `osl-*/agent`.
+
+        Raises: LabError when none, or a host of several, is meant.
+        """
+        daemons = self.daemons
+        if found := fnmatch.filter(daemons, pattern):
+            return [daemons[name] for name in found]
+        found = [name for name in daemons if name.partition("/")[0] == pattern]
+        if len(found) == 1:
+            return [daemons[found[0]]]
+        raise LabError(f"no daemon {pattern!r}: there are {', '.join(found or sorted(daemons))}")
+
+    def links_matching(self, pattern: str) -> list[Link]:
+        """Return links by name or pattern. Raises LabError when there is none."""
+        if found := fnmatch.filter(self.links, pattern):
+            return [self.links[name] for name in found]
+        raise LabError(f"no link {pattern!r}: there are {', '.join(sorted(self.links))}")
+
+
+def _starting(agent: Agent) -> Callable[[], None]:
+    return lambda: agent.start(wait=False)  # ready is not waited for: its Consul may be down

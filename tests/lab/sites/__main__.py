@@ -37,8 +37,12 @@ def _parser() -> argparse.ArgumentParser:
 
     up = act("up", _up, "make the lab; it stays until `down`")
     up.add_argument("--sites", type=int, default=2, metavar="N")
-    up.add_argument("--hosts", type=int, default=2, metavar="M", help="with an agent, a site")
-    up.add_argument("--servers", type=int, default=3, choices=(1, 3, 5), help="of Consul, a site")
+    up.add_argument(
+        "--hosts", type=int, default=2, metavar="M", help="with an agent, for each site"
+    )
+    up.add_argument(
+        "--servers", type=int, default=3, choices=(1, 3, 5), help="of Consul, for each site"
+    )
     up.add_argument("--plain", action="store_true", help="no TLS")
     act("own", _own, argparse.SUPPRESS).add_argument("options", type=json.loads)
     act("down", _down, "remove it")
@@ -52,10 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     delay = act("delay", _tell, "delay every packet of a link, each way")
     delay.add_argument("name", metavar="LINK")
     delay.add_argument("number", metavar="MS")
-    heal = act("heal", _tell, "end all faults of a link")
+    heal = act("heal", _tell, "end all faults of a link, or of '*'")
     heal.add_argument("name", metavar="LINK")
     for name, told in (
-        ("kill", "SIGKILL a daemon"),
+        ("kill", "SIGKILL a daemon, or all of a pattern: 'osl-*/agent'"),
         ("stop", "hang a daemon"),
         ("cont", "end a hang"),
         ("start", "start a daemon that was killed"),

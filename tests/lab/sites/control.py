@@ -109,24 +109,17 @@ class Owner:
             case "cut" | "cut_silently" | "heal" | "delay":
                 return self._link(order, *words)
             case "kill" | "stop" | "cont" | "start":
-                daemon = self._daemon(*words)
-                getattr(daemon, order)()
-                return f"{daemon.name} is {daemon.state}"
+                daemons = self._sites.matching(*words)
+                for one in daemons:
+                    getattr(one, order)()
+                return "\n".join(f"{one.name} is {one.state}" for one in daemons)
         raise LabError(f"no order {order!r}")
 
     def _link(self, order: str, name: str, *numbers: str) -> str:
-        link = self._sites.links.get(name)
-        if link is None:
-            raise LabError(f"no link {name!r}: there are {', '.join(sorted(self._sites.links))}")
-        getattr(link, order)(*map(int, numbers))
-        return f"{name} is {link.state or 'whole'}"
-
-    def _daemon(self, name: str) -> Any:
-        daemons = self._sites.daemons
-        found = [one for one in daemons if name in (one, one.partition("/")[0])]
-        if len(found) == 1:
-            return daemons[found[0]]
-        raise LabError(f"no daemon {name!r}: there are {', '.join(found or sorted(daemons))}")
+        links = self._sites.links_matching(name)
+        for link in links:
+            getattr(link, order)(*map(int, numbers))
+        return "\n".join(f"{link.name} is {link.state or 'whole'}" for link in links)
 
     def _status(self) -> dict[str, Any]:
         daemons = self._sites.daemons.values()
