@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 READ_S = 1.5  # a person reads what a command answered
@@ -62,10 +63,22 @@ class Screen:
 
     def run(self, *words: str, keep: str = "") -> int:
         """Run a command, show it with the lines that `keep` matches, return its exit code."""
+        return self.show(words, words, self.env, keep=keep)
+
+    def show(
+        self,
+        words: Sequence[str],
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        prompt: str = "",
+        keep: str = "",
+    ) -> int:
+        """As `run`, of what is typed as `words` at a prompt and run as `argv`."""
         self.say()
-        self.say(f"$ {' '.join(map(_quoted, words))}", BOLD)
+        self.say(f"{prompt}$ {' '.join(map(_quoted, words))}", BOLD)
         done = subprocess.run(
-            words, cwd=self.folder, env=self.env, stdout=subprocess.PIPE,
+            argv, cwd=self.folder, env=env, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, check=False, timeout=self.patience_s,
         )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if re.search(keep, line)]

@@ -11,6 +11,7 @@ import sys
 import time
 
 from tests.lab.sites import control
+from tests.lab.sites.shell import Shell
 from tests.lab.wait import LabError
 
 POLL_S = 0.1
@@ -121,12 +122,9 @@ def _status(_: argparse.Namespace) -> None:
 
 
 def _exec(options: argparse.Namespace) -> None:
-    host = control.ask("host", options.host)
-    path = f"{host['path']}:{os.environ['PATH']}"
-    command = options.command or [os.environ.get("SHELL", "sh")]
-    argv = ["nsenter", f"--net=/proc/{host['pid']}/ns/net", "--", *command]
-    env = {**os.environ, **host["env"], "PATH": path}
-    os.execvpe(argv[0], argv, env)  # noqa: S606 - the command takes our place
+    there = Shell(**control.ask("host", options.host))
+    argv = there.argv(*(options.command or [os.environ.get("SHELL", "sh")]))
+    os.execvpe(argv[0], argv, {**os.environ, **there.env})  # noqa: S606 - it takes our place
 
 
 def _cut(options: argparse.Namespace) -> None:

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tests.lab import Lab
 from tests.lab.cache import cached
-from tests.lab.consul import consul_binary
-from tests.lab.net import HERE, enter_own_namespace
+from tests.lab.net import enter_own_namespace
 from tests.lab.sites import Sites
+from tests.lab.sites.shell import shell
 from tests.lab.wait import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from tests.lab.net import Host
 
 FOLDER = cached("lab")
 SOCKET = FOLDER / "control.sock"
@@ -105,7 +103,7 @@ class Owner:
             case "down":
                 return os.getpid()  # whose end is awaited
             case "host":
-                return self._host(*words)
+                return shell(self._sites, *words)._asdict()
             case "cut" | "cut_silently" | "heal" | "delay":
                 return self._link(order, *words)
             case "kill" | "stop" | "cont" | "start":
@@ -129,58 +127,6 @@ class Owner:
             "daemons": [(one.name, one.state, one.pids, _rss_kib(one.pids)) for one in daemons],
             "links": {name: link.state for name, link in self._sites.links.items()},
         }
-
-    def _host(self, name: str) -> dict[str, Any]:
-        """Return a process of a host, and what programs there need in their environment."""
-        sites = self._sites
-        if name.startswith("operator-") and name.removeprefix("operator-") in sites.sites:
-            host: Host = HERE
-        elif name in sites.hosts:
-            host = sites.hosts[name]
-        else:
-            operators = [f"operator-{site}" for site in sites.sites]
-            known = ", ".join(sorted([*sites.hosts, *operators]))
-            raise LabError(f"no host {name!r}: there are {known}")
-        return {"pid": host.pid, "env": self._environment(name), "path": self._programs(name)}
-
-    def _environment(self, name: str) -> dict[str, str]:
-        sites = self._sites
-        site = next(one for key, one in sites.sites.items() if key in name.split("-"))
-        server = next((one for one in site.consul.servers if one.name == name), None)
-        holder = "management"
-        if name.startswith("operator-"):
-            holder = "publisher" if site is sites.home else "emergency"
-        elif name in sites.nodes and sites.nodes[name].agent:
-            holder = name
-        env = {
-            "CONSUL_HTTP_ADDR": (server or site.consul.servers[0]).url,
-            "CONSUL_HTTP_TOKEN_FILE": str(sites.tokens.file(holder)),
-        }
-        if sites.authority:
-            env["CONSUL_CACERT"] = str(sites.authority.ca)
-        agents = {one: node.agent for one, node in sites.nodes.items()}
-        agents |= {f"operator-{one}": agent for one, agent in sites.operators.items()}
-        if agent := agents.get(name):
-            env["CONFSYNC_CONFIG"] = str(agent.config)
-        return env
-
-    def _programs(self, name: str) -> str:
-        """Make a folder of programs that find this host's daemons; return what goes before PATH."""
-        folder = self._sites.lab.folder / "bin" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        here = self._sites.lab.folder
-        sockets = {
-            "birdc": ("-s", here / name / "bird.ctl"),
-            "vtysh": ("--vty_socket", here / name),
-        }
-        if name in self._sites.nodes:
-            sockets["birdc"] = ("-s", self._sites.nodes[name].bird.socket)
-        for program, (flag, place) in sockets.items():
-            found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
-            script = folder / program
-            script.write_text(f'#!/bin/sh\nexec "{found}" {flag} "{place}" "$@"\n')
-            script.chmod(0o700)
-        return f"{folder}:{Path(consul_binary()).parent}"
 
 
 def _rss_kib(pids: Sequence[int]) -> int:
