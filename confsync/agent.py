@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -149,9 +150,12 @@ class Agent:
         async with self._passing:
             await self._exchange()
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch(self._wired))
+            working = [group.create_task(self._watch(self._wired))]
+            if self._wired.replication is not None:
+                working.append(group.create_task(self._wired.replication.replicator.run()))
             await self._reconcile()
-            watching.cancel()
+            for task in working:
+                task.cancel()
 
     async def _exchange(self) -> None:
         """Take over the next settings, if any, and look at the host with them; between passes."""
@@ -315,7 +319,9 @@ class Agent:
 
     def status(self) -> Status:
         """Return the status of this moment: what is known, with the age it has by now."""
-        return self._showing.status(applying=self._wired.reconciler.applying)
+        status = self._showing.status(applying=self._wired.reconciler.applying)
+        copying = self._wired.replication
+        return replace(status, mirror=copying.replicator.state) if copying else status
 
     def live(self) -> str | None:
         """Return which loop stands still."""

@@ -28,6 +28,7 @@ from confsync.edge.endpoint import Endpoint, Token
 from confsync.model import limits
 from confsync.model.errors import Conflict, Denied, Oversized, SourceError, Torn, Unreachable
 from confsync.model.ids import Json
+from confsync.model.writes import Entry
 
 PATH: Final = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+/?")
 """Paths that neither yarl nor Consul rewrites: a ``//`` or ``..`` would reach another key."""
@@ -51,8 +52,9 @@ class Stats:
 class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no types
     """Consul's HTTP API over aiohttp; watches have a session of their own and starve nobody."""
 
-    def __init__(self, endpoint: Endpoint, token: Token, stats: Stats) -> None:
+    def __init__(self, endpoint: Endpoint, token: Token, stats: Stats, dc: str) -> None:
         super().__init__(endpoint.host, endpoint.port, endpoint.scheme)
+        self._dc = dc
         self._endpoint = endpoint
         self._token = token
         self._stats = stats
@@ -151,7 +153,8 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         if loop.time() < self._not_before_s:
             wait_s = self._not_before_s - loop.time()
             raise Unreachable(f"Consul at {self._endpoint} asked us to wait {wait_s:.1f} s more")
-        query = "?" + urlencode(list(params)) if params else ""
+        asked = [*(params or ()), *([("dc", self._dc)] if self._dc else [])]
+        query = "?" + urlencode(asked) if asked else ""
         url = URL(
             f"{self._endpoint.scheme}://{self._endpoint.authority}{path}{query}", encoded=True
         )
@@ -220,13 +223,16 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
 
 
 class Client(base.Consul):  # type: ignore[misc]  # py-consul ships no types
-    """py-consul's endpoints over `Transport`, and the two shapes of transaction that we use."""
+    """py-consul's endpoints over `Transport`, and the two shapes of transaction that we use.
+
+    Shape: `dc` is the datacenter that every request is for, empty = the one that answers here.
+    """
 
     http: Transport
 
-    def __init__(self, endpoint: Endpoint, token: Token) -> None:
+    def __init__(self, endpoint: Endpoint, token: Token, dc: str = "") -> None:
         self.stats = Stats()
-        self._transport = Transport(endpoint, token, self.stats)
+        self._transport = Transport(endpoint, token, self.stats, dc)
         super().__init__(endpoint.host, endpoint.port, scheme=endpoint.scheme, verify=True)
 
     def http_connect(self, *_: object, **__: object) -> Transport:
@@ -267,22 +273,14 @@ class Client(base.Consul):  # type: ignore[misc]  # py-consul ships no types
         )
         try:
             results = json.loads(reply.body)["Results"] or ()
-            return {item["KV"]["Key"]: Entry.parse(item["KV"]) for item in results}
+            return {item["KV"]["Key"]: _entry(item["KV"]) for item in results}
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise Torn(f"a transaction's answer is not what Consul answers: {error!r}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One key of Consul's KV as a transaction gives it."""
-
-    value: bytes
-    modified: int
-
-    @classmethod
-    def parse(cls, record: Json) -> Entry:
-        """Read one record. Raises ValueError, TypeError, KeyError."""
-        return cls(base64.b64decode(record["Value"] or "", validate=True), record["ModifyIndex"])
+def _entry(record: Json) -> Entry:
+    """Read one key as a transaction gives it. Raises ValueError, TypeError, KeyError."""
+    return Entry(base64.b64decode(record["Value"] or "", validate=True), record["ModifyIndex"])
 
 
 def _op(method: str, path: str, *, blocking: bool) -> str:
