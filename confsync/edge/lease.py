@@ -67,7 +67,7 @@ class ConsulLease:
                 await renewing
             with suppress(ConfsyncError, TimeoutError):
                 async with asyncio.timeout(limits.LEASE_END_S):
-                    await self._end(session)
+                    await self._give_up(key, session)
 
     async def _take(self, key: str) -> str:
         """Return the session that holds the lock, empty while another one does."""
@@ -84,6 +84,11 @@ class ConsulLease:
             if not taken:
                 await self._end(session)
         return session if taken else ""
+
+    async def _give_up(self, key: str, session: str) -> None:
+        """Release first: after a session that ends with its lock Consul lets everybody wait."""
+        await self._client.kv.put(key, self._node, release=session)
+        await self._end(session)
 
     async def _end(self, session: str) -> None:
         await self._client.session.destroy(session)

@@ -138,8 +138,9 @@ class ConsulMirror(_Tree):
 
     def wakes(self) -> AsyncGenerator[None, None]:
         """Yield whenever a document here may have changed."""
-        target = watch.Target(f"{self._prefix}{DOCUMENTS}", recurse=True, names=True)
-        return watch.wakes(self._client, [target])
+        record = watch.Target(f"{self._prefix}{MIRROR}")
+        documents = watch.Target(f"{self._prefix}{DOCUMENTS}", recurse=True, names=True)
+        return watch.wakes(self._client, [record, documents])
 
     async def standing(self) -> Standing:
         """Return how far the copy is."""
