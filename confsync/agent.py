@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from confsync import __version__
 from confsync.edge.http import HttpServer
 from confsync.edge.metrics import Metrics
 from confsync.flow.announce import Announcer, ended
-from confsync.flow.guard import to_completion
+from confsync.flow.guard import beside, to_completion
 from confsync.flow.passed import Pass
 from confsync.flow.recover import recover
 from confsync.flow.show import Showing
@@ -131,13 +130,9 @@ class Agent:
         await server.start()
         self._reporter.emit(Event(EventType.AGENT_STARTED, {"version": __version__}))
         try:
-            async with asyncio.TaskGroup() as group:
-                feeding = group.create_task(feed_watchdog(self._notifier, self._hearts))
-                ticking = group.create_task(self._tick())
+            async with beside(feed_watchdog(self._notifier, self._hearts), self._tick()):
                 while not self._stopping.is_set():
                     await self._use_settings()
-                feeding.cancel()
-                ticking.cancel()
         finally:
             self._reporter.emit(Event(EventType.AGENT_STOPPING))
             self._notifier.stopping("ending")
@@ -149,13 +144,9 @@ class Agent:
         """Work with one set of settings, until the next one or the end."""
         async with self._passing:
             await self._exchange()
-        async with asyncio.TaskGroup() as group:
-            working = [group.create_task(self._watch(self._wired))]
-            if self._wired.replication is not None:
-                working.append(group.create_task(self._wired.replication.replicator.run()))
+        companions = [companion.run() for companion in self._wired.companions]
+        async with beside(self._watch(self._wired), *companions):
             await self._reconcile()
-            for task in working:
-                task.cancel()
 
     async def _exchange(self) -> None:
         """Take over the next settings, if any, and look at the host with them; between passes."""
@@ -319,9 +310,7 @@ class Agent:
 
     def status(self) -> Status:
         """Return the status of this moment: what is known, with the age it has by now."""
-        status = self._showing.status(applying=self._wired.reconciler.applying)
-        copying = self._wired.replication
-        return replace(status, mirror=copying.replicator.state) if copying else status
+        return self._showing.status(applying=self._wired.reconciler.applying)
 
     def live(self) -> str | None:
         """Return which loop stands still."""
@@ -402,5 +391,5 @@ class Agent:
 
     def _begin(self) -> Wired:
         wired, own = self._wire(), self._settings
-        self._showing.introduce(own.node, own.site, own.role, wired.source.name)
+        self._showing.introduce(own.node, own.site, own.role, wired.source.name, wired.mirror)
         return wired

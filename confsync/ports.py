@@ -166,6 +166,16 @@ class Source(Protocol):
         """Give up all connections."""
 
 
+class Companion(Protocol):
+    """What works beside the passes of a host, and never for them."""
+
+    async def run(self) -> None:
+        """Work until cancelled; whatever it needs may be away."""
+
+    async def close(self) -> None:
+        """Give up all connections."""
+
+
 class Fence(Protocol):
     """Proof that this agent alone acts for its site."""
 
@@ -196,6 +206,9 @@ class Home(Protocol):
 
     async def texts(self, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
         """Return texts, each as its digest says. Raises SourceError, Torn for one that is gone."""
+
+    async def close(self) -> None:
+        """Give up all connections."""
 
 
 class Mirror(Protocol):
@@ -233,6 +246,9 @@ class Mirror(Protocol):
 
     async def note(self, fence: Fence, writes: Sequence[Write]) -> None:
         """Write keys that no reader goes by, in one transaction. Raises as `copy`."""
+
+    async def close(self) -> None:
+        """Give up all connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,10 +396,3 @@ class Reporter(Protocol):
 
     def emit(self, event: Event) -> None:
         """Take note of one event."""
-
-
-class Clock(Protocol):
-    """Wall time for people; durations come from the event loop."""
-
-    def wall(self) -> str:
-        """Return now, RFC 3339 UTC."""

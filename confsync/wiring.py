@@ -42,26 +42,14 @@ from confsync.model.mirror import MIRROR
 from confsync.model.policy import Budgets
 from confsync.model.section import AnySection
 from confsync.model.snapshot import HEAD, QuietPeriod
-from confsync.ports import Driver, Reporter, Source
+from confsync.model.status import MirrorStatus
+from confsync.ports import Companion, Driver, Reporter, Source
 from confsync.settings import Settings, name_parts
 
 SECTIONS: Mapping[SectionName, AnySection] = {
     SectionName("lvm"): LvmSection(),
     SectionName("bgp"): BgpSection(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Replication:
-    """The site's copy of what home publishes, and the connections it is made with."""
-
-    replicator: Replicator
-    clients: tuple[Client, ...]
-
-    async def close(self) -> None:
-        """Give up every connection."""
-        for client in self.clients:
-            await client.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +61,16 @@ class Wired:
     reconciler: Reconciler
     room: Room
     explainer: Explainer
-    replication: Replication | None = None
+    replicator: Replicator | None = None
+
+    @property
+    def companions(self) -> tuple[Companion, ...]:
+        """Return what works beside the passes of this host."""
+        return (self.replicator,) if self.replicator else ()
+
+    def mirror(self) -> MirrorStatus | None:
+        """Return how the site's copy stands, where this agent may make it."""
+        return self.replicator.state if self.replicator else None
 
     @property
     def adopter(self) -> Adopter:
@@ -83,8 +80,8 @@ class Wired:
     async def close(self) -> None:
         """Give up every connection."""
         await self.source.close()
-        if self.replication is not None:
-            await self.replication.close()
+        for companion in self.companions:
+            await companion.close()
         for part in self.parts.values():
             part.driver.close()
 
@@ -123,7 +120,7 @@ def source_of(settings: Settings) -> Source:
     return ConsulSource(settings.source.consul, settings.source.prefix, record)
 
 
-def replication_of(settings: Settings, reporter: Reporter) -> Replication | None:
+def replicator_of(settings: Settings, reporter: Reporter) -> Replicator | None:
     """Return what copies from home to this site, where this agent may do that."""
     if not settings.replicate.enabled or settings.home:
         return None
@@ -131,10 +128,12 @@ def replication_of(settings: Settings, reporter: Reporter) -> Replication | None
     token = Token(token_path(settings.replicate.token_file or consul.token_file))
     here = Client(consul.endpoint(), token)
     there = Client(consul.endpoint(), token, consul.home_datacenter)
-    home = ConsulHome(there, prefix, consul.home_datacenter)
-    mirror = ConsulMirror(here, prefix, settings.site)
-    lease = ConsulLease(here, prefix, settings.node)
-    return Replication(Replicator(home, mirror, lease, reporter), (here, there))
+    return Replicator(
+        ConsulHome(there, prefix, consul.home_datacenter),
+        ConsulMirror(here, prefix, settings.site),
+        ConsulLease(here, prefix, settings.node),
+        reporter,
+    )
 
 
 def names_of(settings: Settings) -> Mapping[str, str]:
@@ -199,8 +198,8 @@ def wire(settings: Settings, room: Room) -> Wired:
     )
     another = functools.partial(names_of_another, settings=settings)
     explainer = Explainer(parts, SECTIONS, source, facts, rules, another)
-    replication = replication_of(settings, own.reporter)
-    return Wired(source, parts, reconciler, own, explainer, replication)
+    replicator = replicator_of(settings, own.reporter)
+    return Wired(source, parts, reconciler, own, explainer, replicator)
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final
 
+from confsync.flow.guard import beside
 from confsync.model import limits
 from confsync.model.errors import Conflict, LeaseLost, SourceError
 from confsync.model.ids import Json, digest
@@ -58,25 +59,23 @@ class Replicator:
             async with self._lease.hold(LEASE) as fence:
                 self._emit(EventType.LEASE_TAKEN)
                 self.state, self._edited = replace(self.state, holds=True), True
-                try:
-                    await self._serve(fence)
-                except LeaseLost as lost:
-                    self._emit(EventType.LEASE_LOST, reason=str(lost))
-                finally:
-                    self.state = MirrorStatus(self._home.site)
+                await self._serve(fence)
+            self.state = MirrorStatus(self._home.site)
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        await self._mirror.close()
+        await self._home.close()
 
     async def _serve(self, fence: Fence) -> None:
-        """Copy at each wake, and look now and then without one. Raises LeaseLost."""
-        loop = asyncio.get_running_loop()
-        bells = [loop.create_task(self._hear_home()), loop.create_task(self._hear_edits())]
+        """Copy at each wake, and look now and then without one, until the lease is lost."""
         try:
-            while True:
-                self._woken.clear()
-                await self._rest(fence, await self._pass(fence))
-        finally:
-            for bell in bells:
-                bell.cancel()
-            await asyncio.gather(*bells, return_exceptions=True)
+            async with beside(self._hear_home(), self._hear_edits()):
+                while True:
+                    self._woken.clear()
+                    await self._rest(fence, await self._pass(fence))
+        except* LeaseLost as lost:
+            self._emit(EventType.LEASE_LOST, reason=str(lost.exceptions[0]))
 
     async def _hear_home(self) -> None:
         async with aclosing(self._home.wakes()) as wakes:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from confsync.model import limits
 from confsync.model.errors import Torn
 from confsync.model.ids import Digest, Json, KeyPath, LayerPath
-from confsync.model.limits import CHANGES_KEPT
 from confsync.model.snapshot import Head, parse_head
 
 CHANGES: Final = "changes/"
@@ -41,7 +41,7 @@ def change_key(number: int) -> KeyPath:
 
 def outlived(number: int) -> tuple[KeyPath, ...]:
     """Return the keys of records that are not kept once this change is published."""
-    old = number - CHANGES_KEPT
+    old = number - limits.CHANGES_KEPT
     return (change_key(old),) if old > 0 else ()
 
 
