@@ -72,8 +72,11 @@ class ConsulLease:
     async def _take(self, key: str) -> str:
         """Return the session that holds the lock, empty while another one does."""
         _, found = await self._client.kv.get(key, consistency="consistent")
-        if found and found.get("Session"):
-            return ""
+        if found and (holder := found.get("Session")):
+            if found["Value"] != self._node.encode():
+                return ""
+            # One agent runs on a host: this is what an earlier one left that was killed.
+            await self._give_up(key, holder)
         session: str = await self._client.session.create(
             name=f"confsync {self._node}", ttl=int(limits.LEASE_TTL_S), behavior="release"
         )

@@ -7,7 +7,6 @@ holds the lease and that the record of the copy is still ours.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -31,6 +30,7 @@ from confsync.model.mirror import (
     Published,
     Standing,
     blob_key,
+    moved_to,
     parse_before,
     parse_copied_ops,
     parse_copying,
@@ -95,7 +95,7 @@ class ConsulHome(_Tree):
         """
         found = await self.entries([HEAD, MOVED, OPS])
         if MOVED in found:
-            raise HomeMoved(moved_to(found[MOVED].value, self.site))
+            raise HomeMoved(moved_to(found[MOVED].value))
         if HEAD not in found:
             return None
         head = parse_head(found[HEAD].value)
@@ -229,18 +229,6 @@ def _texts(
             raise Torn(f"{site} does not keep the text {sha[:12]}; push there once more")
         texts[sha] = entry.value
     return texts
-
-
-def moved_to(raw: bytes, site: str) -> str:
-    """Return what to tell of a home that has moved."""
-    try:
-        record = json.loads(raw)
-        return (
-            f"home has moved from {site} to {record['to']} (by {record['by']}, {record['at']}); "
-            f'set home_datacenter = "{record["to"]}" under [source.consul] on this host'
-        )
-    except (ValueError, TypeError, KeyError):
-        return f"home has moved away from {site}, and {MOVED} there does not say where to"
 
 
 def _portions(keys: Sequence[KeyPath]) -> Iterator[Sequence[KeyPath]]:

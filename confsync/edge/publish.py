@@ -18,9 +18,9 @@ from confsync.edge.transport import Client
 from confsync.edge.writing import RecordMoved, write_under
 from confsync.model import limits
 from confsync.model.change import change_key, outlived
-from confsync.model.errors import Conflict, InvalidConfig, Torn, Violation
+from confsync.model.errors import Conflict, HomeMoved, InvalidConfig, Torn, Violation
 from confsync.model.ids import KEY, Digest, KeyPath, LayerPath, canonical, digest
-from confsync.model.mirror import DROP, blob_key, said
+from confsync.model.mirror import DROP, MIRROR, MOVED, blob_key, moved_to, said
 from confsync.model.snapshot import (
     HEAD,
     Head,
@@ -70,7 +70,8 @@ class Published:
 class State:
     """What Consul holds before a push; keys are relative to the prefix.
 
-    Shape: `promised` holds the digests of a push that never ended.
+    Shape: `promised` holds the digests of a push that never ended; `copied` is the change that was
+    copied here, while this was not home; `moved` says where home went from here (empty = nowhere).
     """
 
     head: Head | None
@@ -78,12 +79,14 @@ class State:
     manifests: Mapping[LayerPath, Manifest]
     documents: Mapping[str, Entry]
     promised: Mapping[str, Digest]
+    copied: int = 0
+    moved: str = ""
 
     @property
     def change(self) -> int:
         """Return the highest number that was given so far."""
         numbers = [manifest.change for manifest in self.manifests.values()]
-        return max([0, *numbers, self.head.change if self.head else 0])
+        return max([self.copied, *numbers, self.head.change if self.head else 0])
 
     @property
     def recorded(self) -> dict[str, Digest]:
@@ -103,11 +106,14 @@ class State:
         return said(self.documents.get(key)) or self.found(key)
 
 
-async def publish(client: Client, prefix: str, documents: Tree, record: Record) -> Published:
+async def publish(
+    client: Client, prefix: str, documents: Tree, record: Record, *, arriving: bool = False
+) -> Published:
     """Make Consul hold exactly this tree; the caller has validated it and made it canonical JSON.
 
     Shape: `documents` maps a layer to its documents by name; what it does not name is removed.
-    Raises: Conflict, for a rival or edits past head; SourceError; InvalidConfig.
+    `arriving` = home is moved here by this change, which may change nothing else.
+    Raises: Conflict, for a rival or edits past head; HomeMoved; SourceError; InvalidConfig.
     """
     wanted: dict[str, bytes] = {
         document_key(layer, name): raw
@@ -116,11 +122,18 @@ async def publish(client: Client, prefix: str, documents: Tree, record: Record) 
     }
     _check_names(wanted)
     state = await _read(client, f"{prefix}/")
+    if state.moved and not arriving:
+        raise HomeMoved(state.moved)
     _refuse_rival(state, record)
     _refuse_edits(state, wanted)
     result = _compare(state, wanted)
+    if arriving and not result.nothing:
+        raise Conflict(
+            "the tree is not what was copied here; push it at home first, and move home then: "
+            + ", ".join((*result.written, *result.removed, *result.adopted))
+        )
     complete = state.head is not None and state.head.phase is Phase.COMPLETE
-    if result.nothing and complete and not record.allow:
+    if result.nothing and complete and not record.allow and not arriving:
         return replace(result, change=state.change)
     head = Head(phase=Phase.COMPLETE, change=result.change, **_fields(record))
     manifests = dict(_manifests(state, documents, result.change))
@@ -130,8 +143,12 @@ async def publish(client: Client, prefix: str, documents: Tree, record: Record) 
         *manifests.values(),
     ]
     writes += [Write(key, None) for key in outlived(result.change)]
+    if arriving:
+        writes.append(Write(MOVED, None))
+    stays = {"Verb": "check-not-exists", "Key": f"{prefix}/{MOVED}"}
+    fence = () if arriving else (stays,)
     try:
-        await write_under(client, f"{prefix}/", (HEAD, state.head_index), head, writes)
+        await write_under(client, f"{prefix}/", (HEAD, state.head_index), head, writes, fence=fence)
     except RecordMoved as error:
         message = "another push is at work: the head has changed; push again"
         raise Conflict(message, error.op) from error
@@ -140,7 +157,7 @@ async def publish(client: Client, prefix: str, documents: Tree, record: Record) 
 
 async def _read(client: Client, prefix: str) -> State:
     """Read everything that a push depends on, in one transaction."""
-    parts = [f"{prefix}{part}" for part in ("head", "manifest/", "desired/")]
+    parts = [f"{prefix}{part}" for part in (HEAD, MIRROR, MOVED, "manifest/", "desired/")]
     found = await client.read(parts, limits.CONSUL_TREE_BYTES)
     if bad := bad_keys(found, f"{prefix}desired/"):
         raise Conflict(f"keys that no document may have, delete them first: {', '.join(bad)}")
@@ -160,6 +177,8 @@ async def _read(client: Client, prefix: str) -> State:
             if key.startswith("desired/") and not is_folder(key, entry)
         },
         await _promised(client, prefix, head),
+        parse_head(at[MIRROR].value, MIRROR).change if MIRROR in at else 0,
+        moved_to(at[MOVED].value) if MOVED in at else "",
     )
 
 

@@ -55,6 +55,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
     def __init__(self, endpoint: Endpoint, token: Token, stats: Stats, dc: str) -> None:
         super().__init__(endpoint.host, endpoint.port, endpoint.scheme)
         self._dc = dc
+        self._where = f"Consul at {endpoint}" + (f" for datacenter {dc}" if dc else "")
         self._endpoint = endpoint
         self._token = token
         self._stats = stats
@@ -129,7 +130,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         try:
             return callback(base.Response(response.code, response.headers, text))
         except ConsulException as error:
-            raise Torn(f"Consul at {self._endpoint}: {_cut(str(error))}") from error
+            raise Torn(f"{self._where}: {_cut(str(error))}") from error
 
     async def request(
         self,
@@ -152,7 +153,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         loop = asyncio.get_running_loop()
         if loop.time() < self._not_before_s:
             wait_s = self._not_before_s - loop.time()
-            raise Unreachable(f"Consul at {self._endpoint} asked us to wait {wait_s:.1f} s more")
+            raise Unreachable(f"{self._where} asked us to wait {wait_s:.1f} s more")
         asked = [*(params or ()), *([("dc", self._dc)] if self._dc else [])]
         query = "?" + urlencode(asked) if asked else ""
         url = URL(
@@ -170,7 +171,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         except (aiohttp.ClientError, OSError) as error:
             self._stats.requests[op, "error"] += 1
             reason = _cut(str(error) or type(error).__name__)
-            raise Unreachable(f"no answer from Consul at {self._endpoint}: {reason}") from error
+            raise Unreachable(f"no answer from {self._where}: {reason}") from error
         self._stats.requests[op, str(reply.status)] += 1
         self._judge(reply, body)
         self._stats.last_success_s = loop.time()
@@ -203,7 +204,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         """Raise what a status means; 2xx and 404 of a Consul with a leader pass."""
         status = reply.status
         text = _cut(body.decode("utf-8", "replace"))
-        said = f"Consul at {self._endpoint} answered {status}: {text}"
+        said = f"{self._where} answered {status}: {text}"
         if status == 429:  # noqa: PLR2004
             wait_s = _retry_after_s(reply.headers.get("Retry-After", ""))
             self._not_before_s = asyncio.get_running_loop().time() + wait_s
@@ -219,7 +220,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         if not (200 <= status < 300 or status == 404):  # noqa: PLR2004
             raise SourceError(said)
         if reply.headers.get("X-Consul-KnownLeader") == "false":
-            raise Unreachable(f"Consul at {self._endpoint} has no leader")
+            raise Unreachable(f"{self._where} has no leader")
 
 
 class Client(base.Consul):  # type: ignore[misc]  # py-consul ships no types

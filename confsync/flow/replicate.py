@@ -102,11 +102,10 @@ class Replicator:
     async def _pass(self, fence: Fence) -> float:
         """Copy what is new, and look for edits; return how long to rest. Raises LeaseLost."""
         try:
-            whole = await self._copy(fence)
-            if whole and self._edited:
+            if self._edited:
                 self._edited = False
                 await self._look_for_edits(fence)
-            if not whole:
+            if not await self._copy(fence):
                 await self._undo_when_old(fence)
         except LeaseLost:
             raise
@@ -147,6 +146,7 @@ class Replicator:
         texts = await self._home.texts(plan.wanted)
         await self._mirror.copy(fence, standing, plan.head, plan.prepare, plan.writes(texts))
         self._edited = True
+        self._woken.set()
         self.state = replace(self.state, change=plan.head.change, behind=0, problem="")
         self._emit(EventType.MIRROR_COPIED, change=plan.head.change, written=len(plan.puts))
 

@@ -367,3 +367,16 @@ def parse_copied_ops(raw: bytes) -> Mapping[KeyPath, Digest]:
         return {KeyPath(key): Digest(sha) for key, sha in json.loads(raw).items()}
     except (ValueError, AttributeError) as error:
         raise Torn(f"{COPIED_OPS} is not a record of digests: {error!r}") from error
+
+
+def moved_to(raw: bytes) -> str:
+    """Return what to tell of a home that is somewhere else now."""
+    try:
+        record = json.loads(raw)
+        to, by, at = (str(record[name]) for name in ("to", "by", "at"))
+    except (ValueError, TypeError, KeyError):
+        return f"home is not here any more, and the key {MOVED} does not say where it is"
+    return (
+        f'home has moved to {to} (by {by}, {at}); set home_datacenter = "{to}" under '
+        f"[source.consul] on this host"
+    )

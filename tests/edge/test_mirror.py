@@ -19,14 +19,15 @@ from confsync.model.errors import Unreachable
 from confsync.model.ids import LayerPath, canonical, digest
 from confsync.model.mirror import drop_word
 from confsync.model.status import Event
-from tests.lab.pair import AWAY, HOME, Pair
+from tests.lab.pair import AWAY, HOME
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from confsync.model.ids import Json
     from confsync.model.writes import Entry
     from tests.lab.consul import ConsulServer
+    from tests.lab.pair import Pair
 
 pytestmark = pytest.mark.root
 
@@ -81,20 +82,6 @@ class Site:
     async def close(self) -> None:
         await self.client.close()
         await self.there.close()
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    pair = Pair(tmp_path_factory.mktemp("pair"))
-    yield pair
-    pair.close()
-
-
-@pytest.fixture
-def pair(servers: Pair) -> Pair:
-    for server in (servers.home, servers.away):
-        server.kv.delete_tree(f"{PREFIX}/")
-    return servers
 
 
 @asynccontextmanager
@@ -314,6 +301,15 @@ async def test_home_that_went_back_is_not_copied_unless_that_is_allowed(pair: Pa
         await push(pair, small(4), replace(RECORD, allow=("older:head",)))
         await until("it is allowed", whole(pair, 1))
         assert_same(pair)
+
+
+async def test_from_a_home_that_has_moved_nothing_is_copied(pair: Pair) -> None:
+    await push(pair, small())
+    place = {"to": "osl", "by": "ann", "at": "2026-11-22T10:00:00Z", "why": ""}
+    pair.home.kv.put(f"{PREFIX}/moved", json.dumps(place))
+    async with copying(pair) as site:
+        await until("it is told", lambda: "home has moved to osl" in site.replicator.state.problem)
+    assert {} == documents(pair.away)
 
 
 async def test_an_empty_home_changes_nothing(pair: Pair) -> None:
