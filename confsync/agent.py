@@ -21,7 +21,7 @@ from confsync import __version__
 from confsync.edge.http import HttpServer
 from confsync.edge.metrics import Metrics
 from confsync.flow.announce import Announcer, ended
-from confsync.flow.guard import to_completion
+from confsync.flow.guard import beside, to_completion
 from confsync.flow.passed import Pass
 from confsync.flow.recover import recover
 from confsync.flow.show import Showing
@@ -130,13 +130,9 @@ class Agent:
         await server.start()
         self._reporter.emit(Event(EventType.AGENT_STARTED, {"version": __version__}))
         try:
-            async with asyncio.TaskGroup() as group:
-                feeding = group.create_task(feed_watchdog(self._notifier, self._hearts))
-                ticking = group.create_task(self._tick())
+            async with beside(feed_watchdog(self._notifier, self._hearts), self._tick()):
                 while not self._stopping.is_set():
                     await self._use_settings()
-                feeding.cancel()
-                ticking.cancel()
         finally:
             self._reporter.emit(Event(EventType.AGENT_STOPPING))
             self._notifier.stopping("ending")
@@ -148,10 +144,9 @@ class Agent:
         """Work with one set of settings, until the next one or the end."""
         async with self._passing:
             await self._exchange()
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch(self._wired))
+        companions = [companion.run() for companion in self._wired.companions]
+        async with beside(self._watch(self._wired), *companions):
             await self._reconcile()
-            watching.cancel()
 
     async def _exchange(self) -> None:
         """Take over the next settings, if any, and look at the host with them; between passes."""
@@ -396,5 +391,5 @@ class Agent:
 
     def _begin(self) -> Wired:
         wired, own = self._wire(), self._settings
-        self._showing.introduce(own.node, own.site, own.role, wired.source.name)
+        self._showing.introduce(own.node, own.site, own.role, wired.source.name, wired.mirror)
         return wired

@@ -6,7 +6,8 @@ Separate so that `flow` can be read and tested without any subsystem, network or
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -14,10 +15,12 @@ from typing import Any, Protocol
 from confsync.model.change import Change
 from confsync.model.ids import Digest, DriverName, Json, KeyPath, LayerPath, SectionName, TxnId
 from confsync.model.machine import State
+from confsync.model.mirror import Published, Standing
 from confsync.model.plan import Plan, Step
 from confsync.model.section import Observed
-from confsync.model.snapshot import Absence, Snapshot
+from confsync.model.snapshot import Absence, Head, Manifest, Snapshot
 from confsync.model.status import Event
+from confsync.model.writes import Entry, Write
 
 Sample = Json
 Checkpoint = Json
@@ -158,6 +161,91 @@ class Source(Protocol):
     @property
     def requests(self) -> Mapping[tuple[str, str], int]:
         """Return how often the source was asked, by operation and answer."""
+
+    async def close(self) -> None:
+        """Give up all connections."""
+
+
+class Companion(Protocol):
+    """What works beside the passes of a host, and never for them."""
+
+    async def run(self) -> None:
+        """Work until cancelled; whatever it needs may be away."""
+
+    async def close(self) -> None:
+        """Give up all connections."""
+
+
+class Fence(Protocol):
+    """Proof that this agent alone acts for its site."""
+
+    async def check(self) -> None:
+        """Raise LeaseLost once another agent may act."""
+
+
+class Lease(Protocol):
+    """Who acts for a site; it never guards a host, a lock on its own disk does."""
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[Fence]:
+        """Wait until this agent alone holds the name in its site, and hold it while inside."""
+
+
+class Home(Protocol):
+    """The datacenter where changes are published, from far."""
+
+    site: str
+
+    def wakes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever something may have been published; a home that is away is no error."""
+
+    async def published(self, since: Head | None) -> Published | None:
+        """Return what differs from a head that was copied, all for None; None = nobody ever pushed.
+
+        Raises: SourceError; HomeMoved.
+        """
+
+    async def texts(self, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
+        """Return texts, each as its digest says. Raises SourceError, Torn for one that is gone."""
+
+    async def close(self) -> None:
+        """Give up all connections."""
+
+
+class Mirror(Protocol):
+    """The copy in this datacenter; every write holds only while the fence does."""
+
+    site: str
+
+    def wakes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever a document here may have changed."""
+
+    async def standing(self) -> Standing:
+        """Return how far the copy is. Raises SourceError."""
+
+    async def manifests(self, layers: Collection[LayerPath]) -> Mapping[LayerPath, Manifest]:
+        """Return the manifests of layers, where there are. Raises SourceError."""
+
+    async def entries(self, keys: Collection[KeyPath]) -> Mapping[KeyPath, Entry]:
+        """Return single keys, and all below those that end with a slash. Raises SourceError."""
+
+    async def tree(self) -> tuple[Mapping[LayerPath, Manifest], Mapping[KeyPath, Entry]]:
+        """Return all manifests and documents, of one moment. Raises SourceError."""
+
+    async def copy(
+        self,
+        fence: Fence,
+        standing: Standing,
+        head: Head,
+        prepare: Sequence[Write],
+        writes: Sequence[Write],
+    ) -> None:
+        """Write a copy whole, or so that another agent can finish it; its record goes last.
+
+        Raises: LeaseLost, Conflict, SourceError.
+        """
+
+    async def note(self, fence: Fence, writes: Sequence[Write]) -> None:
+        """Write keys that no reader goes by, in one transaction. Raises as `copy`."""
 
     async def close(self) -> None:
         """Give up all connections."""
@@ -308,10 +396,3 @@ class Reporter(Protocol):
 
     def emit(self, event: Event) -> None:
         """Take note of one event."""
-
-
-class Clock(Protocol):
-    """Wall time for people; durations come from the event loop."""
-
-    def wall(self) -> str:
-        """Return now, RFC 3339 UTC."""

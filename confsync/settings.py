@@ -111,6 +111,13 @@ class VerifySettings(Part):
     commands: tuple[Command, ...] = ()
 
 
+class ReplicateSettings(Part):
+    """Whether this agent may copy what is published at home, when its site elects it."""
+
+    enabled: bool = False
+    token_file: str = ""
+
+
 class LogSettings(Part):
     """How much is logged."""
 
@@ -133,6 +140,7 @@ class Settings(Part):
     pace: PaceSettings = PaceSettings()
     verify: VerifySettings = VerifySettings()
     drift: DriftSettings = DriftSettings()
+    replicate: ReplicateSettings = ReplicateSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
@@ -143,6 +151,11 @@ class Settings(Part):
         node = str(given.get("node") or socket.gethostname().partition(".")[0].lower())
         role, variant = name_parts(node, str(given.get("site", "")))
         return {"role": role, "variant": variant, **given, "node": node}
+
+    @property
+    def home(self) -> bool:
+        """Tell whether changes are published in the datacenter of this site."""
+        return self.source.consul.home_datacenter in {"", self.site}
 
     def in_place_of(self, running: Settings) -> Settings:
         """Return these if a running agent can take them over. Raises BadSettings."""
@@ -175,6 +188,14 @@ def broken_relations(settings: Settings) -> Iterator[str]:
         )
     if source.kind == "directory" and not source.path.startswith("/"):
         yield '[source] path: kind = "directory" needs the absolute path of a folder'
+    home = source.consul.home_datacenter
+    if home and not re.fullmatch(NAME, home):
+        yield f"[source.consul] home_datacenter: {home!r} is no name of a site: {WANTED}"
+    if settings.replicate.enabled and (source.kind != "consul" or not home):
+        yield (
+            "[replicate] enabled: there is nothing to copy from; set home_datacenter under "
+            "[source.consul]"
+        )
     if not settings.state_dir.is_absolute():
         yield "state_dir: must be an absolute path"
     for level in settings.hierarchy:

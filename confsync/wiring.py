@@ -18,11 +18,16 @@ from confsync.drivers.lvm.driver import LvmDriver, LvmSettings
 from confsync.drivers.lvm.section import LvmSection
 from confsync.edge.consul import ConsulSource
 from confsync.edge.directory import DirectorySettings, DirectorySource
+from confsync.edge.endpoint import Token, token_path
+from confsync.edge.lease import ConsulLease
+from confsync.edge.mirror import ConsulHome, ConsulMirror
+from confsync.edge.transport import Client
 from confsync.flow.adopt import Adopter
 from confsync.flow.explain import Explainer
 from confsync.flow.passed import Pass
 from confsync.flow.reconcile import Part, Reconciler, Rules
 from confsync.flow.recover import recover
+from confsync.flow.replicate import Replicator
 from confsync.flow.transact import Room
 from confsync.host.command import CommandProbe
 from confsync.host.facts import HostFacts
@@ -33,10 +38,12 @@ from confsync.host.state import HostLock, private_dir
 from confsync.model.errors import Held, UnknownKey
 from confsync.model.ids import NAME, DriverName, Json, NodeId, RoleId, SectionName, SiteId
 from confsync.model.machine import State
+from confsync.model.mirror import MIRROR
 from confsync.model.policy import Budgets
 from confsync.model.section import AnySection
-from confsync.model.snapshot import QuietPeriod
-from confsync.ports import Driver, Reporter, Source
+from confsync.model.snapshot import HEAD, QuietPeriod
+from confsync.model.status import MirrorStatus
+from confsync.ports import Companion, Driver, Reporter, Source
 from confsync.settings import Settings, name_parts
 
 SECTIONS: Mapping[SectionName, AnySection] = {
@@ -54,6 +61,16 @@ class Wired:
     reconciler: Reconciler
     room: Room
     explainer: Explainer
+    replicator: Replicator | None = None
+
+    @property
+    def companions(self) -> tuple[Companion, ...]:
+        """Return what works beside the passes of this host."""
+        return (self.replicator,) if self.replicator else ()
+
+    def mirror(self) -> MirrorStatus | None:
+        """Return how the site's copy stands, where this agent may make it."""
+        return self.replicator.state if self.replicator else None
 
     @property
     def adopter(self) -> Adopter:
@@ -63,6 +80,8 @@ class Wired:
     async def close(self) -> None:
         """Give up every connection."""
         await self.source.close()
+        for companion in self.companions:
+            await companion.close()
         for part in self.parts.values():
             part.driver.close()
 
@@ -97,7 +116,24 @@ def source_of(settings: Settings) -> Source:
     """Return where configuration comes from."""
     if settings.source.kind == "directory":
         return DirectorySource(DirectorySettings(path=settings.source.path))
-    return ConsulSource(settings.source.consul, settings.source.prefix)
+    record = HEAD if settings.home else MIRROR
+    return ConsulSource(settings.source.consul, settings.source.prefix, record)
+
+
+def replicator_of(settings: Settings, reporter: Reporter) -> Replicator | None:
+    """Return what copies from home to this site, where this agent may do that."""
+    if not settings.replicate.enabled or settings.home:
+        return None
+    consul, prefix = settings.source.consul, settings.source.prefix
+    token = Token(token_path(settings.replicate.token_file or consul.token_file))
+    here = Client(consul.endpoint(), token)
+    there = Client(consul.endpoint(), token, consul.home_datacenter)
+    return Replicator(
+        ConsulHome(there, prefix, consul.home_datacenter),
+        ConsulMirror(here, prefix, settings.site),
+        ConsulLease(here, prefix, settings.node),
+        reporter,
+    )
 
 
 def names_of(settings: Settings) -> Mapping[str, str]:
@@ -162,7 +198,8 @@ def wire(settings: Settings, room: Room) -> Wired:
     )
     another = functools.partial(names_of_another, settings=settings)
     explainer = Explainer(parts, SECTIONS, source, facts, rules, another)
-    return Wired(source, parts, reconciler, own, explainer)
+    replicator = replicator_of(settings, own.reporter)
+    return Wired(source, parts, reconciler, own, explainer, replicator)
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.lab import HERE, Lab
 from tests.lab.net import enter_own_namespace
+from tests.lab.pair import Pair
 from tests.lab.sites import Sites
 
 if TYPE_CHECKING:
@@ -66,6 +67,22 @@ def consul_server(lab: Lab) -> ConsulServer:
 def consul_cluster(lab: Lab) -> ConsulCluster:
     """Give three Consul servers that have elected a leader."""
     return lab.consul_cluster()
+
+
+@pytest.fixture(scope="module")
+def datacenters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Give two datacenters joined over WAN, for the tests of one module."""
+    made = Pair(tmp_path_factory.mktemp("pair"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pair(datacenters: Pair) -> Pair:
+    """Give two datacenters without a tree, bgo (home) and osl."""
+    for server in (datacenters.home, datacenters.away):
+        server.kv.delete_tree("confsync/")
+    return datacenters
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from confsync.edge.publish import Published, Record
     from confsync.settings import Settings
 
+LOST: Final = "lost"
+"""The rule by which home is moved away from a datacenter that will not come back."""
+MOVED: Final = (
+    'home is {home} now; set home_datacenter = "{home}" under [source.consul] on every host of '
+    "every site. Until then hosts go on as they are, and nothing is copied"
+)
 FORMATS: Final = ("text", "json", "github")
 
 
@@ -45,10 +52,29 @@ def validate(options: Options, *, tree: Path, form: str) -> Result:
 @click.command()
 @click.argument("tree", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-m", "--message", "why", required=True, help="Why, for everybody who will ask.")
+@click.option("--take", multiple=True, metavar="SITE:KEY", help="Take over an edit of a site.")
+@click.option("--drop", multiple=True, metavar="SITE:KEY", help="Give up an edit of a site.")
+@click.option(
+    "--home", metavar="SITE", default="", help="Move home to a site; change nothing else."
+)
 @ALLOW
 @verb("push")
-def push(options: Options, *, tree: Path, why: str, allow: tuple[str, ...]) -> Result:
-    """Publish a folder TREE to Consul as one numbered change; what it lacks is removed there."""
+def push(
+    options: Options,
+    *,
+    tree: Path,
+    why: str,
+    take: tuple[str, ...],
+    drop: tuple[str, ...],
+    home: str,
+    allow: tuple[str, ...],
+) -> Result:
+    """Publish a folder TREE as one numbered change, at home; what it lacks is removed there.
+
+    A document that was edited at another site is kept there until --take writes that edit into
+    TREE and publishes it, or --drop gives it up.
+    """
+    from confsync.cli import dispute
     from confsync.cli.tree import check
     from confsync.edge.publish import Record
     from confsync.settings import load_for_tree
@@ -56,32 +82,43 @@ def push(options: Options, *, tree: Path, why: str, allow: tuple[str, ...]) -> R
     settings = load_for_tree(options.config)
     if settings.source.kind != "consul":
         raise BadSettings('[source] kind = "directory": push writes to Consul only')
+    if home and home == settings.source.consul.home_datacenter:
+        raise click.UsageError(f"--home {home}: that is home already")
+    taken = tuple(dispute.take(tree, asyncio.run(dispute.edits(settings, take))))
+    allow += dispute.drop(asyncio.run(dispute.edits(settings, drop)))
     checked = check(tree, settings)
     if checked.faults:
         return failed(InvalidConfig(checked.faults))
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     by = f"{getpass.getuser()}@{socket.gethostname().partition('.')[0]}"
     record = Record(by, at, why, via="cli", allow=allow)
-    done = asyncio.run(_publish(settings, checked, record))
+    done = asyncio.run(_publish(settings, checked, record, home))
     data = {
         "change": done.change,
         "written": list(done.written),
         "removed": list(done.removed),
         "adopted": list(done.adopted),
     }
-    return Result(data, _told(done, allow), warnings=checked.warnings)
+    note = "\n".join([*taken, *([MOVED.format(home=home)] if home else [])])
+    return Result(data, _told(done, allow), note=note, warnings=checked.warnings)
 
 
-async def _publish(settings: Settings, checked: Checked, record: Record) -> Published:
+async def _publish(settings: Settings, checked: Checked, record: Record, home: str) -> Published:
+    from confsync.cli.dispute import client_of
     from confsync.edge.publish import publish
-    from confsync.edge.transport import Client
+    from confsync.edge.sites import move_home
 
-    consul = settings.source.consul
-    client = Client(consul.endpoint(), consul.token())
-    try:
-        return await publish(client, settings.source.prefix, checked.canonical(), record)
-    finally:
-        await client.close()
+    now, prefix = settings.source.consul.home_datacenter, settings.source.prefix
+    tree = checked.canonical()
+    async with AsyncExitStack() as stack:
+        client = client_of(settings, now)
+        stack.push_async_callback(client.close)
+        if not home:
+            return await publish(client, prefix, tree, record)
+        there = client_of(settings, home)
+        stack.push_async_callback(there.close)
+        old = None if f"{LOST}:{now}" in record.allow else client
+        return await move_home(old, there, prefix, home, tree, record)
 
 
 def _told(done: Published, allow: tuple[str, ...]) -> str:

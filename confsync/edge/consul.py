@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from confsync.edge import watch
 from confsync.edge.endpoint import Endpoint, Token, token_path
-from confsync.edge.transport import Client, Entry
+from confsync.edge.transport import Client
 from confsync.edge.wayhome import WayHome
 from confsync.model import limits
 from confsync.model.change import CHANGES, Change, parse_change
@@ -30,6 +30,7 @@ from confsync.model.snapshot import (
     parse_head,
     parse_manifest,
 )
+from confsync.model.writes import Entry
 
 
 class ConsulSettings(BaseModel):
@@ -42,6 +43,7 @@ class ConsulSettings(BaseModel):
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    home_datacenter: str = ""
 
     def endpoint(self) -> Endpoint:
         """Return where Consul answers. Raises BadSettings."""
@@ -53,16 +55,20 @@ class ConsulSettings(BaseModel):
 
 
 class ConsulSource:
-    """The tree below one prefix of this datacenter's KV."""
+    """The tree below one prefix of this datacenter's KV.
+
+    Shape: `record` is the key that says what is published: ``head`` at home, else ``mirror``.
+    """
 
     name = "consul"
 
-    def __init__(self, settings: ConsulSettings, prefix: str) -> None:
+    def __init__(self, settings: ConsulSettings, prefix: str, record: KeyPath = HEAD) -> None:
         if not KEY.fullmatch(prefix):
             raise BadSettings(f"source.prefix {prefix!r}: wanted words like 'confsync/v1'")
         self._endpoint = settings.endpoint()
         self._token = settings.token()
         self._prefix = f"{prefix}/"
+        self._record = record
         self.client = Client(self._endpoint, self._token)
 
     @property
@@ -71,9 +77,9 @@ class ConsulSource:
         return self.client.stats.requests
 
     def wakes(self, layers: tuple[LayerPath, ...]) -> AsyncGenerator[None, None]:
-        """Yield whenever `head` or a layer may have changed; close it with `aclosing`."""
+        """Yield whenever what is published or a layer may have changed; close with `aclosing`."""
         trees = [watch.Target(self._tree(layer), recurse=True) for layer in layers]
-        return watch.wakes(self.client, [watch.Target(f"{self._prefix}{HEAD}"), *trees])
+        return watch.wakes(self.client, [watch.Target(f"{self._prefix}{self._record}"), *trees])
 
     async def snapshot(self, layers: tuple[LayerPath, ...]) -> Snapshot:
         """Return `head` and, of each layer, documents and manifest, from one transaction.
@@ -82,16 +88,17 @@ class ConsulSource:
         """
         if 2 * len(layers) + 1 > limits.TXN_OPS:
             raise BadSettings(f"hierarchy: {len(layers)} layers do not fit in one transaction")
-        wanted = [f"{self._prefix}{HEAD}"]
+        wanted = [f"{self._prefix}{self._record}"]
         for layer in layers:
             wanted += [self._tree(layer), f"{self._prefix}{manifest_key(layer)}"]
         found = await self.client.read(wanted)
         self._check_keys(found)
-        head = found.get(f"{self._prefix}{HEAD}")
+        head = found.get(f"{self._prefix}{self._record}")
         return Snapshot(
             tuple(self._layer(layer, found) for layer in layers),
-            parse_head(head.value) if head else None,
+            parse_head(head.value, self._record) if head else None,
             f"consul:{self._prefix}",
+            self._record,
         )
 
     async def why_absent(self, key: KeyPath) -> Absence:
@@ -122,7 +129,7 @@ class ConsulSource:
 
     def way_home(self) -> WayHome:
         """Return the probe that reads `head` over a new connection."""
-        return WayHome(self._endpoint, self._token, f"{self._prefix}{HEAD}")
+        return WayHome(self._endpoint, self._token, f"{self._prefix}{self._record}")
 
     async def close(self) -> None:
         """Close all connections."""

@@ -7,21 +7,22 @@ head is still ours, and what somebody wrote past the head is never overwritten u
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from confsync.edge.consul import bad_keys, is_folder
-from confsync.edge.transport import Client, Entry
+from confsync.edge.transport import Client
+from confsync.edge.writing import RecordMoved, write_under
 from confsync.model import limits
-from confsync.model.change import CHANGES
-from confsync.model.document import parse
-from confsync.model.errors import Conflict, InvalidConfig, Oversized, Torn, Violation
-from confsync.model.ids import KEY, Digest, Json, LayerPath, canonical, digest
+from confsync.model.change import change_key, outlived
+from confsync.model.errors import Conflict, HomeMoved, InvalidConfig, Torn, Violation
+from confsync.model.ids import KEY, Digest, KeyPath, LayerPath, canonical, digest
+from confsync.model.mirror import DROP, MIRROR, MOVED, blob_key, moved_to, said
 from confsync.model.snapshot import (
+    HEAD,
     Head,
     Manifest,
     Phase,
@@ -30,6 +31,7 @@ from confsync.model.snapshot import (
     parse_head,
     parse_manifest,
 )
+from confsync.model.writes import Entry, Write
 
 Tree = Mapping[LayerPath, Mapping[str, bytes]]
 
@@ -68,7 +70,8 @@ class Published:
 class State:
     """What Consul holds before a push; keys are relative to the prefix.
 
-    Shape: `promised` holds the digests of a push that never ended.
+    Shape: `promised` holds the digests of a push that never ended; `copied` is the change that was
+    copied here, while this was not home; `moved` says where home went from here (empty = nowhere).
     """
 
     head: Head | None
@@ -76,12 +79,14 @@ class State:
     manifests: Mapping[LayerPath, Manifest]
     documents: Mapping[str, Entry]
     promised: Mapping[str, Digest]
+    copied: int = 0
+    moved: str = ""
 
     @property
     def change(self) -> int:
         """Return the highest number that was given so far."""
         numbers = [manifest.change for manifest in self.manifests.values()]
-        return max([0, *numbers, self.head.change if self.head else 0])
+        return max([self.copied, *numbers, self.head.change if self.head else 0])
 
     @property
     def recorded(self) -> dict[str, Digest]:
@@ -98,19 +103,17 @@ class State:
 
     def said(self, key: str) -> Digest | None:
         """Return the digest that its content has as canonical JSON, however it was written."""
-        if key not in self.documents:
-            return None
-        try:
-            return digest(canonical(parse(self.documents[key].value, key)))
-        except InvalidConfig:
-            return self.found(key)
+        return said(self.documents.get(key)) or self.found(key)
 
 
-async def publish(client: Client, prefix: str, documents: Tree, record: Record) -> Published:
+async def publish(
+    client: Client, prefix: str, documents: Tree, record: Record, *, arriving: bool = False
+) -> Published:
     """Make Consul hold exactly this tree; the caller has validated it and made it canonical JSON.
 
     Shape: `documents` maps a layer to its documents by name; what it does not name is removed.
-    Raises: Conflict, for a rival or edits past head; SourceError; InvalidConfig.
+    `arriving` = home is moved here by this change, which may change nothing else.
+    Raises: Conflict, for a rival or edits past head; HomeMoved; SourceError; InvalidConfig.
     """
     wanted: dict[str, bytes] = {
         document_key(layer, name): raw
@@ -119,27 +122,42 @@ async def publish(client: Client, prefix: str, documents: Tree, record: Record) 
     }
     _check_names(wanted)
     state = await _read(client, f"{prefix}/")
+    if state.moved and not arriving:
+        raise HomeMoved(state.moved)
     _refuse_rival(state, record)
     _refuse_edits(state, wanted)
     result = _compare(state, wanted)
+    if arriving and not result.nothing:
+        raise Conflict(
+            "the tree is not what was copied here; push it at home first, and move home then: "
+            + ", ".join((*result.written, *result.removed, *result.adopted))
+        )
     complete = state.head is not None and state.head.phase is Phase.COMPLETE
-    if result.nothing and complete and not record.allow:
+    if result.nothing and complete and not record.allow and not arriving:
         return replace(result, change=state.change)
     head = Head(phase=Phase.COMPLETE, change=result.change, **_fields(record))
-    ops = [
-        _history(state, head, wanted, result),
+    manifests = dict(_manifests(state, documents, result.change))
+    writes = [
+        _history(state, head, wanted, result, manifests.keys()),
         *_documents(state, wanted, result),
-        *_manifests(state, documents, result.change),
+        *manifests.values(),
     ]
-    if result.change > limits.CHANGES_KEPT:
-        ops.append({"Verb": "delete", "Key": f"{CHANGES}{result.change - limits.CHANGES_KEPT}"})
-    await _write(client, f"{prefix}/", head, state.head_index, ops)
+    writes += [Write(key, None) for key in outlived(result.change)]
+    if arriving:
+        writes.append(Write(MOVED, None))
+    stays = {"Verb": "check-not-exists", "Key": f"{prefix}/{MOVED}"}
+    fence = () if arriving else (stays,)
+    try:
+        await write_under(client, f"{prefix}/", (HEAD, state.head_index), head, writes, fence=fence)
+    except RecordMoved as error:
+        message = "another push is at work: the head has changed; push again"
+        raise Conflict(message, error.op) from error
     return result
 
 
 async def _read(client: Client, prefix: str) -> State:
     """Read everything that a push depends on, in one transaction."""
-    parts = [f"{prefix}{part}" for part in ("head", "manifest/", "desired/")]
+    parts = [f"{prefix}{part}" for part in (HEAD, MIRROR, MOVED, "manifest/", "desired/")]
     found = await client.read(parts, limits.CONSUL_TREE_BYTES)
     if bad := bad_keys(found, f"{prefix}desired/"):
         raise Conflict(f"keys that no document may have, delete them first: {', '.join(bad)}")
@@ -159,6 +177,8 @@ async def _read(client: Client, prefix: str) -> State:
             if key.startswith("desired/") and not is_folder(key, entry)
         },
         await _promised(client, prefix, head),
+        parse_head(at[MIRROR].value, MIRROR).change if MIRROR in at else 0,
+        moved_to(at[MOVED].value) if MOVED in at else "",
     )
 
 
@@ -166,7 +186,7 @@ async def _promised(client: Client, prefix: str, head: Head | None) -> dict[str,
     """Return what a push that never ended was about to write."""
     if head is None or head.phase is Phase.COMPLETE:
         return {}
-    key = f"{prefix}{CHANGES}{head.change}"
+    key = f"{prefix}{change_key(head.change)}"
     record = (await client.read([key])).get(key)
     try:
         documents = json.loads(record.value)["documents"] if record else {}
@@ -234,87 +254,48 @@ def _compare(state: State, wanted: Mapping[str, bytes]) -> Published:
 
 
 def _history(
-    state: State, head: Head, wanted: Mapping[str, bytes], result: Published
-) -> dict[str, Json]:
+    state: State,
+    head: Head,
+    wanted: Mapping[str, bytes],
+    result: Published,
+    layers: Collection[LayerPath],
+) -> Write:
     """Return the write of the change's record: each path with its digest before and after."""
     paths = (*result.written, *result.removed, *result.adopted)
     documents = {
         key: [state.recorded.get(key), digest(wanted[key]) if key in wanted else None]
         for key in paths
     }
-    record = {**head.as_json(), "documents": documents}
-    return _set(f"{CHANGES}{head.change}", canonical(record))
+    concerned = {*layers, *(layer for layer in state.manifests if _gives_up(head, layer))}
+    record = {**head.as_json(), "documents": documents, "layers": sorted(concerned)}
+    return Write(change_key(head.change), canonical(record))
 
 
-def _documents(
-    state: State, wanted: Mapping[str, bytes], result: Published
-) -> Iterator[dict[str, Json]]:
+def _documents(state: State, wanted: Mapping[str, bytes], result: Published) -> Iterator[Write]:
     """Yield the writes of documents and texts; one fails if its document changed since the read."""
-    for sha, raw in {digest(wanted[key]): wanted[key] for key in result.written}.items():
-        yield _set(f"blobs/{sha}", raw)
+    texts = (wanted[key] for key in (*result.written, *result.adopted) if key in wanted)
+    yield from (Write(blob_key(sha), raw) for sha, raw in {digest(t): t for t in texts}.items())
     for key in result.written:
         entry = state.documents.get(key)
-        yield {**_set(key, wanted[key]), "Verb": "cas", "Index": entry.modified if entry else 0}
+        yield Write(KeyPath(key), wanted[key], entry.modified if entry else 0)
     for key in result.removed:
-        yield {"Verb": "delete-cas", "Key": key, "Index": state.documents[key].modified}
+        yield Write(KeyPath(key), None, state.documents[key].modified)
 
 
-def _manifests(state: State, documents: Tree, change: int) -> Iterator[dict[str, Json]]:
+def _gives_up(head: Head, layer: LayerPath) -> bool:
+    """Tell whether the change gives up an edit of this layer at some site."""
+    return any(
+        word.startswith(DROP) and f":{document_key(layer, '')}" in word for word in head.allow
+    )
+
+
+def _manifests(state: State, documents: Tree, change: int) -> Iterator[tuple[LayerPath, Write]]:
     """Yield the writes of manifests that differ; a layer that is left empty says so."""
     for layer in sorted(documents.keys() | state.manifests.keys()):
         now = {name: digest(raw) for name, raw in documents.get(layer, {}).items()}
         old = state.manifests.get(layer)
         if old is None or dict(old.documents) != now:
-            yield _set(manifest_key(layer), canonical(Manifest(change, now).as_json()))
-
-
-async def _write(
-    client: Client, prefix: str, head: Head, index: int, ops: Sequence[dict[str, Json]]
-) -> None:
-    """Write everything between two states of head, in as few transactions as possible.
-
-    Raises: Conflict, when the head is not ours any more: a rival is fenced off at each chunk.
-    """
-    chunks = list(_chunks(ops))
-    for number, chunk in enumerate(chunks):
-        last = number == len(chunks) - 1
-        fence: dict[str, Json] = {"Verb": "check-index", "Key": "head", "Index": index}
-        if number == 0 or last:
-            now = head if last else replace(head, phase=Phase.PUBLISHING)
-            fence = {**_set("head", canonical(now.as_json())), "Verb": "cas", "Index": index}
-        below = [{**op, "Key": prefix + op["Key"]} for op in (fence, *chunk)]
-        try:
-            results = await client.write(below)
-        except Conflict as error:
-            if error.op == 0:
-                raise Conflict(
-                    "another push is at work: the head has changed; push again", 0
-                ) from error
-            raise
-        if written := results.get(f"{prefix}head"):
-            index = written.modified
-
-
-def _chunks(ops: Sequence[dict[str, Json]]) -> Iterator[list[dict[str, Json]]]:
-    """Yield operations in portions that fit in a transaction together with one on the head."""
-    chunk: list[dict[str, Json]] = []
-    room_bytes = limits.TXN_BYTES - limits.HEAD_BYTES
-    left_bytes = room_bytes
-    for op in ops:
-        size_bytes = len(op.get("Value", "")) * 3 // 4 + len(op["Key"])
-        if size_bytes > room_bytes:
-            raise Oversized(f"{op['Key']}: {size_bytes} bytes do not fit in one transaction")
-        if len(chunk) == limits.TXN_OPS - 1 or size_bytes > left_bytes:
-            yield chunk
-            chunk, left_bytes = [], room_bytes
-        chunk.append(op)
-        left_bytes -= size_bytes
-    yield chunk
-
-
-def _set(key: str, value: bytes) -> dict[str, Json]:
-    """Return the operation that writes one key."""
-    return {"Verb": "set", "Key": key, "Value": base64.b64encode(value).decode()}
+            yield layer, Write(manifest_key(layer), canonical(Manifest(change, now).as_json()))
 
 
 def _fields(record: Record) -> dict[str, Any]:

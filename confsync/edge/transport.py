@@ -28,6 +28,7 @@ from confsync.edge.endpoint import Endpoint, Token
 from confsync.model import limits
 from confsync.model.errors import Conflict, Denied, Oversized, SourceError, Torn, Unreachable
 from confsync.model.ids import Json
+from confsync.model.writes import Entry
 
 PATH: Final = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+/?")
 """Paths that neither yarl nor Consul rewrites: a ``//`` or ``..`` would reach another key."""
@@ -51,8 +52,10 @@ class Stats:
 class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no types
     """Consul's HTTP API over aiohttp; watches have a session of their own and starve nobody."""
 
-    def __init__(self, endpoint: Endpoint, token: Token, stats: Stats) -> None:
+    def __init__(self, endpoint: Endpoint, token: Token, stats: Stats, dc: str) -> None:
         super().__init__(endpoint.host, endpoint.port, endpoint.scheme)
+        self._dc = dc
+        self._where = f"Consul at {endpoint}" + (f" for datacenter {dc}" if dc else "")
         self._endpoint = endpoint
         self._token = token
         self._stats = stats
@@ -127,7 +130,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         try:
             return callback(base.Response(response.code, response.headers, text))
         except ConsulException as error:
-            raise Torn(f"Consul at {self._endpoint}: {_cut(str(error))}") from error
+            raise Torn(f"{self._where}: {_cut(str(error))}") from error
 
     async def request(
         self,
@@ -150,8 +153,9 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         loop = asyncio.get_running_loop()
         if loop.time() < self._not_before_s:
             wait_s = self._not_before_s - loop.time()
-            raise Unreachable(f"Consul at {self._endpoint} asked us to wait {wait_s:.1f} s more")
-        query = "?" + urlencode(list(params)) if params else ""
+            raise Unreachable(f"{self._where} asked us to wait {wait_s:.1f} s more")
+        asked = [*(params or ()), *([("dc", self._dc)] if self._dc else [])]
+        query = "?" + urlencode(asked) if asked else ""
         url = URL(
             f"{self._endpoint.scheme}://{self._endpoint.authority}{path}{query}", encoded=True
         )
@@ -167,7 +171,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         except (aiohttp.ClientError, OSError) as error:
             self._stats.requests[op, "error"] += 1
             reason = _cut(str(error) or type(error).__name__)
-            raise Unreachable(f"no answer from Consul at {self._endpoint}: {reason}") from error
+            raise Unreachable(f"no answer from {self._where}: {reason}") from error
         self._stats.requests[op, str(reply.status)] += 1
         self._judge(reply, body)
         self._stats.last_success_s = loop.time()
@@ -200,7 +204,7 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         """Raise what a status means; 2xx and 404 of a Consul with a leader pass."""
         status = reply.status
         text = _cut(body.decode("utf-8", "replace"))
-        said = f"Consul at {self._endpoint} answered {status}: {text}"
+        said = f"{self._where} answered {status}: {text}"
         if status == 429:  # noqa: PLR2004
             wait_s = _retry_after_s(reply.headers.get("Retry-After", ""))
             self._not_before_s = asyncio.get_running_loop().time() + wait_s
@@ -216,17 +220,20 @@ class Transport(base.HTTPClient):  # type: ignore[misc]  # py-consul ships no ty
         if not (200 <= status < 300 or status == 404):  # noqa: PLR2004
             raise SourceError(said)
         if reply.headers.get("X-Consul-KnownLeader") == "false":
-            raise Unreachable(f"Consul at {self._endpoint} has no leader")
+            raise Unreachable(f"{self._where} has no leader")
 
 
 class Client(base.Consul):  # type: ignore[misc]  # py-consul ships no types
-    """py-consul's endpoints over `Transport`, and the two shapes of transaction that we use."""
+    """py-consul's endpoints over `Transport`, and the two shapes of transaction that we use.
+
+    Shape: `dc` is the datacenter that every request is for, empty = the one that answers here.
+    """
 
     http: Transport
 
-    def __init__(self, endpoint: Endpoint, token: Token) -> None:
+    def __init__(self, endpoint: Endpoint, token: Token, dc: str = "") -> None:
         self.stats = Stats()
-        self._transport = Transport(endpoint, token, self.stats)
+        self._transport = Transport(endpoint, token, self.stats, dc)
         super().__init__(endpoint.host, endpoint.port, scheme=endpoint.scheme, verify=True)
 
     def http_connect(self, *_: object, **__: object) -> Transport:
@@ -267,22 +274,14 @@ class Client(base.Consul):  # type: ignore[misc]  # py-consul ships no types
         )
         try:
             results = json.loads(reply.body)["Results"] or ()
-            return {item["KV"]["Key"]: Entry.parse(item["KV"]) for item in results}
+            return {item["KV"]["Key"]: _entry(item["KV"]) for item in results}
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise Torn(f"a transaction's answer is not what Consul answers: {error!r}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One key of Consul's KV as a transaction gives it."""
-
-    value: bytes
-    modified: int
-
-    @classmethod
-    def parse(cls, record: Json) -> Entry:
-        """Read one record. Raises ValueError, TypeError, KeyError."""
-        return cls(base64.b64decode(record["Value"] or "", validate=True), record["ModifyIndex"])
+def _entry(record: Json) -> Entry:
+    """Read one key as a transaction gives it. Raises ValueError, TypeError, KeyError."""
+    return Entry(base64.b64decode(record["Value"] or "", validate=True), record["ModifyIndex"])
 
 
 def _op(method: str, path: str, *, blocking: bool) -> str:

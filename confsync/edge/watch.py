@@ -28,11 +28,13 @@ class Target:
     """What one blocking query looks at.
 
     Shape: a tree (`recurse`) is watched only while it has keys: the index of one without keys
-    follows every write in the store.
+    follows every write in the store. `names` = of a tree that is large: only its names are sent,
+    and every write in it counts as a change.
     """
 
     key: str
     recurse: bool = False
+    names: bool = False
 
 
 class Backoff:
@@ -157,7 +159,7 @@ async def _look(client: Client, target: Target, cursor: int) -> tuple[int, bool,
 
     Why: not py-consul's `kv.get`, which raises when the index header is missing (1.8.0).
     """
-    params = [("recurse", "1")] if target.recurse else []
+    params = [("keys" if target.names else "recurse", "1")] if target.recurse else []
     if cursor:
         params += [("index", str(cursor)), ("wait", f"{limits.CONSUL_WAIT_S:g}s")]
     else:
@@ -165,4 +167,5 @@ async def _look(client: Client, target: Target, cursor: int) -> tuple[int, bool,
     path = f"/v1/kv/{target.key}"
     reply = await client.http.request("GET", path, params=params)
     index = reply.headers.get("X-Consul-Index", "")
-    return int(index) if index.isdecimal() else 0, reply.code != 404, reply.body  # noqa: PLR2004
+    body = index.encode() if target.names else reply.body
+    return int(index) if index.isdecimal() else 0, reply.code != 404, body  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""Run to completion: the bare tasks of the program.
+"""Run to completion, or beside: the tasks of the program.
 
 Separate because a transaction must not be cut by a sibling that fails. A shielded task inside a
 TaskGroup is cut with the group; a bare task, awaited in a loop, runs to its end, and the
@@ -8,7 +8,8 @@ cancellation is raised afterwards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from confsync.model import limits
@@ -26,6 +27,16 @@ async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
         if isinstance(result, BaseException):
             raise result
     return results
+
+
+@asynccontextmanager
+async def beside(*works: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+    """Run works that never end beside the body; they end with it, and it with one that fails."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 async def to_completion(work: Coroutine[Any, Any, T], beat: Callable[[], None] = lambda: None) -> T:

@@ -23,6 +23,7 @@ from confsync.model.status import (
     DriverStatus,
     LastTransaction,
     Mark,
+    MirrorStatus,
     SourceStatus,
     Status,
     derive,
@@ -59,6 +60,7 @@ class Scene:
     paused: str = ""
     last: LastTxn | None = None
     before: Status | None = None
+    mirror: MirrorStatus | None = None
 
 
 def status_of(scene: Scene, found: Pass) -> Status:
@@ -87,6 +89,7 @@ def status_of(scene: Scene, found: Pass) -> Status:
         ),
         warnings=_warnings(scene, found),
         last_transaction=_last(scene.last),
+        mirror=scene.mirror,
     )
 
 

@@ -15,7 +15,7 @@ from confsync.flow.passed import Pass
 from confsync.flow.report import Scene, status_of
 from confsync.model.errors import JournalDamaged, JournalTooNew
 from confsync.model.ids import NodeId, RoleId, SiteId
-from confsync.model.status import AgentState, SourceStatus, Status
+from confsync.model.status import AgentState, MirrorStatus, SourceStatus, Status
 from confsync.ports import Journal, LastTxn
 
 
@@ -33,11 +33,20 @@ class Showing:
         self._status: Status | None = None
         self._names = (NodeId(""), SiteId(""), RoleId(""))
         self._source = ""
+        self._mirror: Callable[[], MirrorStatus | None] = lambda: None
         self.found = Pass()
         self.halted = ""
 
-    def introduce(self, node: str, site: str, role: str, source: str) -> None:
-        """Take note of who we are, and of whom we listen to."""
+    def introduce(
+        self,
+        node: str,
+        site: str,
+        role: str,
+        source: str,
+        mirror: Callable[[], MirrorStatus | None],
+    ) -> None:
+        """Take note of who we are, whom we listen to, and who tells of the site's copy."""
+        self._mirror = mirror
         self._names = (NodeId(node), SiteId(site), RoleId(role))
         self._source = source
 
@@ -79,6 +88,7 @@ class Showing:
             paused=self._paused,
             last=self._last,
             before=self._status,
+            mirror=self._mirror(),
         )
         self._status = shown = status_of(scene, self.found)
         if not applying or shown.state is AgentState.STARTING:

@@ -107,6 +107,16 @@ class Conflict(SourceError):
         self.op = op
 
 
+class HomeMoved(SourceError):
+    """Changes are published in another datacenter now."""
+
+    retry = Retry.OPERATOR
+
+
+class LeaseLost(SourceError):
+    """This agent is not the one of its site any more: nothing may be written for the site."""
+
+
 class InvalidConfig(ConfsyncError):
     """The configuration is wrong in itself; every fault is in `violations`."""
 

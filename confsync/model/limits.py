@@ -41,6 +41,17 @@ WATCH_IDLE_EVERY_S: Final = 15.0  # ... and then one in so many seconds
 EMPTY_LAYER_S: Final = 60.0
 PUBLISHING_S: Final = 60.0  # after this a push that never ended may be overtaken
 
+# --- one agent for a site (Consul takes sessions from 10 s on, and ends them at twice their time)
+LEASE_TTL_S: Final = 15.0
+LEASE_RENEW_S: Final = LEASE_TTL_S / 3
+LEASE_END_S: Final = 2.0  # to give it up at our end; it ends by itself if we cannot
+LEASE_LOOK_S: Final = 5.0  # between two looks at a lease that another agent holds, or that we hold
+MIRROR_GAP: Final = 32  # changes that are read one by one; beyond, all manifests are compared
+MIRROR_LOOK_S: Final = 60.0  # without a wake
+MIRROR_RETRY_S: Final = 2.0  # after a failure: one agent of a site asks, and wants to know soon
+MIRROR_AGAIN_S: Final = 0.1  # after an edit in between
+MIRROR_TORN_S: Final = 60.0  # without home, before a copy that was cut is undone
+
 # --- host
 BIRD_COMMAND_S: Final = 5.0
 BIRD_REPLY_BYTES: Final = 16 * 1024 * 1024
@@ -126,6 +137,7 @@ HTTP_STOP_S: Final = 1.0
 LOCAL_CALL_S: Final = STOP_S + 10.0
 SETTINGS_BYTES: Final = 256 * 1024
 
+assert LEASE_RENEW_S + CONSUL_READ_S <= LEASE_TTL_S, "a renewal that fails is known in time"
 assert CONSUL_WAIT_S + CONSUL_WAIT_SLACK_S < STALE_AFTER_S, "an idle watch must not look stale"
 assert WATCHDOG_FEED_S * 2 < WATCHDOG_S, "one missed feed must not kill the agent"
 assert max(BIRD_CHECK_S, BIRD_CONFIGURE_S, WAY_HOME_S, LVM_READ_S) < WATCHDOG_S, (

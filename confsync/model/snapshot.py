@@ -98,6 +98,8 @@ class Snapshot:
     head: Head | None = None
     origin: str = ""
     """Where a key lives, for messages: ``consul:confsync/v1/`` or a folder."""
+    record: KeyPath = field(default=HEAD, compare=False)
+    """The key that the head was read from: another one where changes are copied to."""
 
     def place(self, layer: Layer, name: str) -> str:
         """Return what messages call a document."""
@@ -226,7 +228,7 @@ def _missing(snapshot: Snapshot, known_good: Snapshot, standing: Standing) -> tu
         return ()
     newer = _said(snapshot.head) > _said(known_good.head) and standing is Standing.COMPLETE
     before = {layer.path: layer for layer in known_good.layers}
-    gone = [HEAD] if known_good.head and not snapshot.head else []
+    gone = [snapshot.record] if known_good.head and not snapshot.head else []
     for layer in snapshot.layers:
         had = before.get(layer.path, Layer(layer.path))
         if had.manifest and not layer.manifest:
@@ -239,7 +241,8 @@ def _missing(snapshot: Snapshot, known_good: Snapshot, standing: Standing) -> tu
 
 def _lower(snapshot: Snapshot, known_good: Snapshot) -> tuple[KeyPath, ...]:
     before = {layer.path: layer.manifest for layer in known_good.layers}
-    lower = [HEAD] if snapshot.head and _said(snapshot.head) < _said(known_good.head) else []
+    older = snapshot.head and _said(snapshot.head) < _said(known_good.head)
+    lower = [snapshot.record] if older else []
     lower.extend(
         manifest_key(layer.path)
         for layer in snapshot.layers

@@ -155,6 +155,22 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class MirrorStatus:
+    """How the copy of what home publishes stands, as one agent sees it.
+
+    Shape: `holds` = this agent is the one of its site that copies; the rest is known to it only.
+    `conflicts` are documents that were edited here and are kept.
+    """
+
+    home: str
+    holds: bool = False
+    change: int = 0
+    behind: int = 0
+    problem: str = ""
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What the agent says of itself at one moment.
 
@@ -180,6 +196,7 @@ class Status:
     held: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     last_transaction: LastTransaction | None = None
+    mirror: MirrorStatus | None = None
 
     @property
     def lamps(self) -> Lamps:
@@ -214,6 +231,12 @@ class EventType(StrEnum):
     FREEZE_LIFTED = "freeze.lifted"
     CONSUL_LOST = "consul.lost"
     CONSUL_RESTORED = "consul.restored"
+    MIRROR_COPIED = "mirror.copied"  # change, written: n
+    MIRROR_UNDONE = "mirror.undone"  # change
+    MIRROR_CONFLICT = "mirror.conflict"  # documents: names
+    MIRROR_RESOLVED = "mirror.resolved"
+    LEASE_TAKEN = "lease.taken"
+    LEASE_LOST = "lease.lost"
     AGENT_STARTED = "agent.started"
     AGENT_STOPPING = "agent.stopping"
 
