@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab.agent import Agent
+from tests.lab.agent import Agent, merged
 from tests.lab.sites import datacenter
 from tests.lab.sites.datacenter import Gossip
 from tests.lab.sites.link import Link, Switch
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.lab.net import Host
     from tests.lab.sites.daemon import Daemon
 
+REPLICATORS = 2  # hosts of a site that may copy what home publishes
 SAMPLE = Path(__file__).parents[3] / "config" / "tree"
 
 
@@ -114,7 +115,9 @@ class Sites:
         for site in self.sites.values():
             for index, node in enumerate(site.nodes):
                 server = site.consul.servers[index % len(site.consul.servers)]
-                agent = node.prepare(self.consul_settings(server, node.name), settings)
+                stands = site is not self.home and index < REPLICATORS
+                own = self.tokens.file(f"replicator-{site.name}") if stands else None
+                agent = node.prepare(self.consul_settings(server, node.name), own, settings)
                 site.known(node.name, "agent", lambda one=agent: [one.running], _starting(agent))
                 agent.start(wait=False)
         for node in self.nodes.values():
@@ -145,9 +148,10 @@ class Sites:
             "site": site.name,
             "node": f"{site.name}-operator-1",
             "source": {"consul": consul},
-            **across_sites(),
         }
-        agent = self.lab.agent(base, name=f"operator-{site.name}", start=False)
+        agent = self.lab.agent(
+            merged(base, across_sites()), name=f"operator-{site.name}", start=False
+        )
         agent.write_settings()
         return agent
 
@@ -159,20 +163,15 @@ class Sites:
         return path
 
     def publish(self, why: str) -> int:
-        """Push the tree at every site and return the change's number at home."""
-        numbers = [self.push(name, why) for name in self.sites]
-        return numbers[0]
-
-    def push(self, site: str, why: str, *words: str) -> int:
-        """Push the tree at one site and return the change's number."""
-        operator = self.operators[site]
-        argv = operator.command("push", str(self.tree), "-m", why, "--json", *words)
+        """Push the tree at home and return the change's number."""
+        operator = self.operators[self.home.name]
+        argv = operator.command("push", str(self.tree), "-m", why, "--json")
         argv += ["--config", str(operator.config)]
         done = subprocess.run(
             argv, env=operator.env, capture_output=True, text=True, timeout=120, check=False
         )
         if done.returncode:
-            raise LabError(f"push at {site}: {done.stdout}{done.stderr}")
+            raise LabError(f"push: {done.stdout}{done.stderr}")
         return int(json.loads(done.stdout)["data"]["change"])
 
     @property

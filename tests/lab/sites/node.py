@@ -8,7 +8,8 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from tests.lab.sites.numbers import NODE, Numbers
+from tests.lab.agent import merged
+from tests.lab.sites.numbers import NODE, SITES, Numbers
 from tests.lab.sites.routing import plain_node
 from tests.lab.wait import wait_until
 
@@ -30,9 +31,15 @@ def consul_settings(server: ConsulServer, token: Path, ca: Path | None) -> Setti
     return {**held, "ca_file": str(ca)} if ca else held
 
 
-def across_sites() -> Settings:
-    """Return the settings by which datacenters know each other: the same on every host."""
-    return {}
+def across_sites(replicator: Path | None = None) -> Settings:
+    """Return the settings by which datacenters know each other; a token lets it stand for election.
+
+    Where home is, is the same on every host of all sites.
+    """
+    settings: Settings = {"source": {"consul": {"home_datacenter": SITES[0].name}}}
+    if replicator:
+        settings["replicate"] = {"enabled": True, "token_file": str(replicator)}
+    return settings
 
 
 class Node:
@@ -60,8 +67,8 @@ class Node:
             "announce": {"workload4": four, "workload6": six},
         }
 
-    def prepare(self, consul: Settings, more: Settings) -> Agent:
-        """Make its agent, not started."""
+    def prepare(self, consul: Settings, replicator: Path | None, more: Settings) -> Agent:
+        """Make its agent, not started; with a token of its own it may replicate."""
         settings: Settings = {
             "site": self.site.name,
             "node": self.name,
@@ -78,8 +85,8 @@ class Node:
         }
         folder = f"{self.name}/agent"
         agent = self._lab.agent(settings, name=folder, start=False, host=self.host)
-        for table in (across_sites(), more):
-            agent.settings = {**agent.settings, **table}
+        for tables in (across_sites(replicator), more):
+            agent.settings = merged(agent.settings, tables)
         agent.write_settings()
         self.agent = agent
         return agent
