@@ -52,7 +52,7 @@ EXPECTED: dict[tuple[str, str], May] = {
     ("replicator-osl", "osl"): May(frozenset(HELD), frozenset(REPLICATED)),
     ("replicator-osl", "bgo"): May(frozenset(HELD), frozenset()),
     ("publisher", "bgo"): May(frozenset(HELD), frozenset(PUBLISHED)),
-    ("publisher", "osl"): NOTHING,
+    ("publisher", "osl"): May(frozenset(HELD), frozenset()),
     ("emergency", "bgo"): May(frozenset(HELD), frozenset(PUBLISHED)),
     ("emergency", "osl"): May(frozenset(HELD), frozenset(PUBLISHED)),
     ("reader", "osl"): May(frozenset(HELD), frozenset()),

@@ -33,7 +33,7 @@ class Tokens:
         for holder, *policies in (
             ("consul-server", "consul-server"),
             ("acl-replication", "acl-replication"),
-            ("publisher", "publisher"),
+            ("publisher", "publisher", "reader"),  # it reads the edits that other sites keep
             ("emergency", "emergency"),
             ("reader", "reader"),
         ):
