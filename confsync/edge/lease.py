@@ -55,8 +55,8 @@ class ConsulLease:
             try:
                 session = await self._take(key)
                 await asyncio.sleep(0 if session else limits.LEASE_LOOK_S)
-            except SourceError:
-                await asyncio.sleep(backoff.next_s())
+            except SourceError as fault:
+                await asyncio.sleep(backoff.next_s(fault))
         fence = ConsulFence(key, session)
         renewing = asyncio.get_running_loop().create_task(self._renew(fence, session))
         try:

@@ -16,7 +16,7 @@ from typing import Final
 
 from confsync.edge.transport import Client
 from confsync.model import limits
-from confsync.model.errors import SourceError
+from confsync.model.errors import SourceError, Unreachable
 from confsync.model.ids import digest
 
 EARLY_S: Final = limits.CONSUL_WAIT_S / 2
@@ -38,14 +38,20 @@ class Target:
 
 
 class Backoff:
-    """Full jitter between failures, doubling to a limit."""
+    """Full jitter between failures, doubling to a limit; low while nobody answers at all.
+
+    Why: a refusal lasts until somebody mends it, an outage ends at any moment, and a site that is
+    back must not wait for us. Our Consul is on this host, so that asking often costs nobody.
+    """
 
     def __init__(self) -> None:
         self._ceiling_s = limits.BACKOFF_MIN_S
 
-    def next_s(self) -> float:
-        """Return how long to wait now."""
-        ceiling_s, self._ceiling_s = self._ceiling_s, min(self._ceiling_s * 2, limits.BACKOFF_MAX_S)
+    def next_s(self, fault: SourceError) -> float:
+        """Return how long to wait after this failure."""
+        limit_s = limits.BACKOFF_AWAY_S if isinstance(fault, Unreachable) else limits.BACKOFF_MAX_S
+        ceiling_s = min(self._ceiling_s, limit_s)
+        self._ceiling_s = min(self._ceiling_s * 2, limits.BACKOFF_MAX_S)
         return random.uniform(0, ceiling_s)  # noqa: S311  # spreads load, hides nothing
 
     def reset(self) -> None:
@@ -128,11 +134,11 @@ async def _watch(client: Client, target: Target, woken: asyncio.Event, bell: Bel
         began_s, ring = loop.time(), bell.next
         try:
             index, found, body = await _look(client, target, cursor)
-        except SourceError:
+        except SourceError as fault:
             if seen:
                 woken.set()
             cursor, seen = 0, ""
-            await asyncio.sleep(backoff.next_s())
+            await asyncio.sleep(backoff.next_s(fault))
             continue
         if cursor:
             backoff.reset()

@@ -27,6 +27,7 @@ CONSUL_READ_S: Final = 10.0
 WAY_HOME_S: Final = 5.0
 BACKOFF_MIN_S: Final = 0.25
 BACKOFF_MAX_S: Final = 30.0
+BACKOFF_AWAY_S: Final = 2.0  # while nobody answers: a site that is back is read within this
 TXN_OPS: Final = 64
 TXN_BYTES: Final = 350 * 1024
 CHANGES_KEPT: Final = 200

@@ -418,13 +418,17 @@ def test_the_next_cursor(seen: int, replied: int, expected: int) -> None:
     assert expected == watch.next_cursor(seen, replied)
 
 
-def test_backoff_grows_to_its_limit_and_starts_anew() -> None:
+@pytest.mark.parametrize(
+    ("fault", "limit_s"),
+    [(Denied("no"), limits.BACKOFF_MAX_S), (Unreachable("away"), limits.BACKOFF_AWAY_S)],
+)
+def test_backoff_grows_to_its_limit_and_starts_anew(fault: SourceError, limit_s: float) -> None:
     backoff = watch.Backoff()
-    waits = [backoff.next_s() for _ in range(200)]
+    waits = [backoff.next_s(fault) for _ in range(200)]
     assert limits.BACKOFF_MIN_S >= waits[0]
-    assert limits.BACKOFF_MAX_S / 2 <= max(waits) <= limits.BACKOFF_MAX_S
+    assert limit_s / 2 <= max(waits) <= limit_s
     backoff.reset()
-    assert limits.BACKOFF_MIN_S >= backoff.next_s()
+    assert limits.BACKOFF_MIN_S >= backoff.next_s(fault)
 
 
 def test_a_bucket_gives_a_burst_and_then_one_at_a_time() -> None:

@@ -2,29 +2,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from confsync.edge.consul import ConsulSettings, ConsulSource
 from confsync.edge.endpoint import Endpoint, Token
 from confsync.edge.lease import ConsulLease
 from confsync.edge.mirror import ConsulHome, ConsulMirror
 from confsync.edge.publish import Record, publish
 from confsync.edge.transport import Client
+from confsync.flow.believe import Believer
 from confsync.flow.replicate import Replicator
 from confsync.model import limits
 from confsync.model.errors import Unreachable
 from confsync.model.ids import LayerPath, canonical, digest
-from confsync.model.mirror import drop_word
+from confsync.model.mirror import MIRROR, drop_word
+from confsync.model.snapshot import HEAD, QuietPeriod
 from confsync.model.status import Event
 from tests.lab.pair import AWAY, HOME
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from confsync.model.ids import Json
+    from confsync.model.ids import Json, KeyPath
+    from confsync.model.snapshot import Snapshot
     from confsync.model.writes import Entry
     from tests.lab.consul import ConsulServer
     from tests.lab.pair import Pair
@@ -34,6 +38,7 @@ pytestmark = pytest.mark.root
 PREFIX = "confsync/v1"
 COMMON, NODE = LayerPath("common"), LayerPath("nodes/n1")
 RECORD = Record(by="ann", at="2026-11-22T10:00:00+00:00", why="because")
+LATER = replace(RECORD, at="2026-11-22T10:02:00+00:00")
 Tree = dict[LayerPath, dict[str, bytes]]
 
 
@@ -423,3 +428,72 @@ async def test_a_holder_that_stood_still_writes_nothing_afterwards(pair: Pair) -
         other.cancel()
     await slow.close()
     await quick.close()
+
+
+class Reader:
+    """An agent's eyes on one datacenter: what it believes must be a whole tree, always."""
+
+    def __init__(self, server: ConsulServer, record: KeyPath, trees: list[Tree]) -> None:
+        self._source = ConsulSource(ConsulSettings(address=server.url), PREFIX, record)
+        self._trees = trees
+        self.believed = 0
+
+    async def read(self) -> None:
+        known: Snapshot | None = None
+        try:
+            while True:
+                believer = Believer(self._source, tuple(self._trees[0]), QuietPeriod(0, 0), known)
+                found = await believer.read(known, ())
+                if found.snapshot is not None and found.snapshot is not known:
+                    known = found.snapshot
+                    self.believed += 1
+                    assert {one.path: dict(one.documents) for one in known.layers} in self._trees
+                await asyncio.sleep(0.005)
+        finally:
+            await self._source.close()
+
+
+def many(value: int) -> Tree:
+    """Return 500 documents, each of them another than with any other value."""
+    return {
+        LayerPath(f"nodes/n{node}"): {
+            f"d{n}": b'{"n":%d,"v":%d}' % (100 * node + n, value) for n in range(100)
+        }
+        for node in range(5)
+    }
+
+
+@pytest.mark.timeout(600)
+async def test_readers_see_whole_trees_while_publisher_and_copier_are_killed_at_every_step(
+    pair: Pair,
+) -> None:
+    trees = [many(0)]
+    await push(pair, trees[0])
+    async with copying(pair):
+        await until("the first copy", whole(pair, 1))
+    readers = [Reader(pair.home, HEAD, trees), Reader(pair.away, MIRROR, trees)]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(reader.read()) for reader in readers]
+        change, left, alive = 1, 0, False
+        while not alive:
+            left += 1
+            trees.append(many(left))
+            publisher = CutClient(Endpoint.parse(pair.home.url), Token(None))
+            publisher.left, publisher.after = left, bool(left % 2)
+            with suppress(Unreachable):
+                await publish(publisher, PREFIX, trees[-1], RECORD)
+            alive = publisher.left > 0
+            await publisher.close()
+            trees.append(many(1000 + left))
+            change = await push(pair, trees[-1], LATER)
+            dead = Site(pair, "dead")
+            dead.client.left, dead.client.after = left, bool(left % 2)
+            await one_pass(dead)
+            await dead.close()
+            async with copying(pair):
+                await until(f"finished after {left}", whole(pair, change))
+                assert_same(pair)
+        for task in tasks:
+            task.cancel()
+    assert left >= 15, "there were as many steps"
+    assert min(reader.believed for reader in readers) >= left
