@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from tests.lab import HERE, Lab
 from tests.lab.net import enter_own_namespace
 from tests.lab.pair import Pair
+from tests.lab.sites import Sites
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +83,15 @@ def pair(datacenters: Pair) -> Pair:
     for server in (datacenters.home, datacenters.away):
         server.kv.delete_tree("confsync/")
     return datacenters
+
+
+@pytest.fixture
+def sites(lab: Lab) -> Sites:
+    """Give two sites, bgo (home) and osl, joined, with one Consul each, ACLs on, and no hosts.
+
+    With hosts, agents, TLS or more servers: `Sites(lab, ...)`.
+    """
+    return Sites(lab, hosts=0, agents=False)
 
 
 @pytest.fixture

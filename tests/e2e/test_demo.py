@@ -23,6 +23,13 @@ SCENES = [
     "4  The agent is killed in the middle of a change",
     "Where to look next",
 ]
+LAB_SCENES = [
+    "1  One change for both sites",
+    "2  The line between the sites loses every packet",
+    "3  An emergency at the site that is cut off",
+    "4  The line is back",
+    "Where to look next",
+]
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -76,6 +83,15 @@ def test_each_scene_does_what_it_says(started: subprocess.Popen[str], folder: Pa
     assert "did you mean asn?" in text
     assert "FAILED" not in text
     assert "\033" not in text, "no colours into a pipe"
+    assert_nothing_is_left(folder)
+
+
+@pytest.mark.parametrize("started", [["--lab"]], indirect=True)
+def test_two_sites_do_what_is_said(started: subprocess.Popen[str], folder: Path) -> None:
+    text, _ = started.communicate(timeout=280)
+    assert 0 == started.returncode, text
+    assert LAB_SCENES == [line for line in text.splitlines() if line in LAB_SCENES]
+    assert "FAILED" not in text
     assert_nothing_is_left(folder)
 
 

@@ -127,7 +127,14 @@ class Lab:
 
     def consul_cluster(self, size: int = 3, *, acl: bool = False, **options: Any) -> ConsulCluster:
         """Start several Consul servers and wait for their leader."""
-        cluster = self.keep(ConsulCluster(self.folder / "consul", size, acl=acl, **options))
+        servers = [
+            ConsulServer(
+                self.folder / "consul" / str(number),
+                number=number, expect=size, acl=acl, **options,
+            )
+            for number in range(1, size + 1)
+        ]  # fmt: skip
+        cluster = self.keep(ConsulCluster(servers))
         leader = cluster.wait_leader()
         if acl:
             token = leader.bootstrap_acl()

@@ -1,4 +1,4 @@
-"""Real Consul servers on loopback addresses: one on 127.0.0.1, a cluster on 127.0.0.1 and up."""
+"""Real Consul servers: one on 127.0.0.1, a cluster on 127.0.0.1 and up, or hosts of their own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,17 @@ from tests.lab.process import Process
 from tests.lab.wait import LabError, wait_until
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
     from pathlib import Path
 
 HTTP_PORT = 8500
+HTTPS_PORT = 8501
+QUICK = {
+    # A restarted server votes again at once; the default makes a lab wait ten seconds.
+    "autopilot": {"server_stabilization_time": "200ms"},
+    "log_level": "warn",
+}
 LEADER_S = 30.0
 
 
@@ -33,7 +41,7 @@ def consul_binary() -> str:
 
 
 class ConsulServer:
-    """One server; `kv` is its client, `address` where it listens (port 8500)."""
+    """One server; `kv` is its client, `address` where it listens."""
 
     def __init__(
         self,
@@ -46,39 +54,69 @@ class ConsulServer:
         settings: dict[str, Any] | None = None,
         host: Host = HERE,
     ) -> None:
-        """Write its configuration and start it; does not wait for a leader."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.name = f"consul{number}"
-        self.address = f"127.0.0.{number}"
-        self.url = f"http://{self.address}:{HTTP_PORT}"
-        self.host = host
-        self.kv = Kv(self.address, HTTP_PORT)
-        self._folder = folder
+        """Write the configuration of a server on 127.0.0.N and start it; waits for no leader."""
+        address = f"127.0.0.{number}"
         peers = [f"127.0.0.{one}" for one in range(1, expect + 1)]
         content = {
             "server": True,
-            "node_name": self.name,
+            "node_name": f"consul{number}",
             "datacenter": datacenter,
-            "data_dir": str(folder / "data"),
-            "bind_addr": self.address,
-            "client_addr": self.address,
+            "bind_addr": address,
+            "client_addr": address,
             "bootstrap_expect": expect,
-            "retry_join": [peer for peer in peers if peer != self.address],
+            "retry_join": [peer for peer in peers if peer != address],
             "retry_interval": "1s",
             "ports": {"dns": -1, "grpc": -1, "serf_wan": -1},
             "performance": {"raft_multiplier": 1},
-            # A restarted server votes again at once; the default makes a lab wait ten seconds.
-            "autopilot": {"server_stabilization_time": "200ms"},
+            **QUICK,
             "disable_update_check": True,
-            "log_level": "warn",
             "acl": {"enabled": acl, "default_policy": "deny" if acl else "allow"},
             **(settings or {}),
         }
-        (folder / "consul.json").write_text(json.dumps(content, indent=1))
+        self._run(folder, content, host)
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        content: dict[str, Any],
+        host: Host,
+        *,
+        files: Sequence[Path] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> ConsulServer:
+        """Start one of this content and, read before it, these files; waits for no leader.
+
+        Shape: with `tls` its client uses the https port, 8501.
+        """
+        server = cls.__new__(cls)
+        server._run(folder, {**QUICK, **content}, host, files, tls)
+        return server
+
+    def _run(
+        self,
+        folder: Path,
+        content: dict[str, Any],
+        host: Host,
+        files: Sequence[Path] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = content["node_name"]
+        self.address = content["bind_addr"]
+        port = HTTPS_PORT if tls else HTTP_PORT
+        self.url = f"http{'s' if tls else ''}://{self.address}:{port}"
+        self.host = host
+        self.kv = Kv(self.address, port, tls=tls)
+        self._folder = folder
+        own = folder / "consul.json"
+        own.write_text(json.dumps({"data_dir": str(folder / "data"), **content}, indent=1))
+        self._files = [*files, own]
         self.process = self._start()
 
     def _start(self) -> Process:
-        argv = [consul_binary(), "agent", "-config-file", str(self._folder / "consul.json")]
+        argv = [consul_binary(), "agent"]
+        argv += [word for file in self._files for word in ("-config-file", str(file))]
         return Process(self.host.argv(*argv), self._folder / "consul.log")
 
     def leader(self) -> str:
@@ -142,14 +180,11 @@ class ConsulServer:
 
 
 class ConsulCluster:
-    """Several servers of one datacenter on 127.0.0.1, 127.0.0.2 and so on."""
+    """Several servers of one datacenter."""
 
-    def __init__(self, folder: Path, size: int = 3, **options: Any) -> None:
-        """Start them all; does not wait for a leader."""
-        self.servers = [
-            ConsulServer(folder / str(number), number=number, expect=size, **options)
-            for number in range(1, size + 1)
-        ]
+    def __init__(self, servers: Sequence[ConsulServer]) -> None:
+        """Take servers that were started."""
+        self.servers = list(servers)
 
     def wait_leader(self, timeout_s: float = LEADER_S) -> ConsulServer:
         """Wait until every running server follows one leader; returns that leader."""

@@ -19,8 +19,9 @@ from tests.lab import Lab
 from tests.lab.bird import BINARY
 from tests.lab.consul import consul_binary
 from tests.lab.net import enter_own_namespace
+from tests.lab.screen import BOLD, CYAN, DIM, RED
 from tests.lab.site import NODE_KEY, PREFIX, Site
-from tests.lab.stage import BOLD, CYAN, DIM, RED, Stage
+from tests.lab.stage import Stage
 from tests.lab.wait import LabError, wait_until
 
 if TYPE_CHECKING:

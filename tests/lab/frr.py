@@ -16,18 +16,35 @@ DAEMONS = "/usr/lib/frr"
 
 
 class Frr:
-    """zebra and bgpd with their files in one folder."""
+    """zebra, bgpd and what else is asked for, with their files in one folder."""
 
-    def __init__(self, folder: Path, text: str, host: Host = HERE) -> None:
-        """Write the configuration, in the words of `show running-config`, start and wait."""
+    def __init__(
+        self, folder: Path, text: str, host: Host = HERE, *, static: str = "", bfd: bool = False
+    ) -> None:
+        """Write bgpd's and staticd's configuration, as `show running-config` has it; start, wait.
+
+        Shape: staticd runs when there are static routes, bfdd when asked for.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.host = host
         self.folder = folder
-        self._processes: list[Process] = []
-        for daemon in ("zebra", "bgpd"):
-            config = folder / f"{daemon}.conf"
-            config.write_text(text if daemon == "bgpd" else "")
-            self._processes.append(Process(self._argv(daemon), folder / f"{daemon}.log"))
+        self.processes: list[Process] = []
+        texts = {"zebra": ""}
+        if static:
+            texts["staticd"] = static
+        if bfd:
+            texts["bfdd"] = ""
+        self._daemons = {**texts, "bgpd": text}
+        for daemon, content in self._daemons.items():
+            (folder / f"{daemon}.conf").write_text(content)
+        self.start()
+
+    def start(self) -> None:
+        """Start the daemons, one after the other, and wait for each."""
+        self.processes = []
+        for daemon in self._daemons:
+            (self.folder / f"{daemon}.vty").unlink(missing_ok=True)
+            self.processes.append(Process(self._argv(daemon), self.folder / f"{daemon}.log"))
             wait_until(f"{daemon} answers", lambda name=daemon: self._alive(name))
 
     def _argv(self, daemon: str) -> list[str]:
@@ -37,13 +54,15 @@ class Frr:
             "-z": "zserv.api",
             "--vty_socket": "",
         }
+        if daemon == "bfdd":
+            own["--bfdctl"] = "bfdd.sock"
         files = [word for flag, name in own.items() for word in (flag, str(self.folder / name))]
         argv = [f"{DAEMONS}/{daemon}", *files, "-P", "0", "-u", "root", "-g", "frrvty"]
         return self.host.argv(*argv)
 
     def _alive(self, daemon: str) -> bool:
-        if self._processes[-1].exit_code is not None:
-            raise LabError(f"{daemon} ended at start:\n{self._processes[-1].text}")
+        if self.processes[-1].exit_code is not None:
+            raise LabError(f"{daemon} ended at start:\n{self.processes[-1].text}")
         return (self.folder / f"{daemon}.vty").exists()
 
     def show(self, command: str) -> Any:
@@ -75,5 +94,5 @@ class Frr:
 
     def close(self) -> None:
         """Kill it; legal at any time."""
-        for process in reversed(self._processes):
+        for process in reversed(self.processes):
             process.kill()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
 
 
 class ConsulError(Exception):
@@ -21,17 +25,40 @@ class ConsulError(Exception):
 class Kv:
     """One server's HTTP interface; every call is a connection of its own."""
 
-    def __init__(self, address: str, port: int, token: str = "", timeout_s: float = 10) -> None:
-        """Name the server; the token is sent with every call."""
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        token: str = "",
+        timeout_s: float = 10,
+        tls: ssl.SSLContext | None = None,
+        datacenter: str = "",
+    ) -> None:
+        """Name the server; the token is sent with every call, and `?dc=` when one is named."""
         self.address, self.port, self.token = address, port, token
         self._timeout_s = timeout_s
+        self._tls = tls
+        self._datacenter = datacenter
+
+    def as_other(self, token: str = "", *, datacenter: str = "", timeout_s: float = 10) -> Kv:
+        """Return a client of the same server: as somebody else, or asking another datacenter."""
+        return Kv(self.address, self.port, token, timeout_s, self._tls, datacenter)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self.address, self.port, timeout=self._timeout_s)
+        return http.client.HTTPSConnection(
+            self.address, self.port, timeout=self._timeout_s, context=self._tls
+        )
 
     def call(self, method: str, path: str, body: Any = None) -> bytes:
         """Send one request (bytes as they are, all else as JSON). Raises ConsulError, OSError."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         headers = {"X-Consul-Token": self.token} if self.token else {}
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=self._timeout_s)
+        if self._datacenter:
+            path += f"{'&' if '?' in path else '?'}dc={self._datacenter}"
+        connection = self._connection()
         try:
             connection.request(method, f"/v1/{path}", body, headers)
             reply = connection.getresponse()
@@ -105,8 +132,21 @@ class Kv:
 
     def new_token(self, name: str, rules: str) -> str:
         """Make a policy of these rules and a token that has it; returns the secret."""
-        self.json("PUT", "acl/policy", {"Name": name, "Rules": rules})
-        token = {"Description": name, "Policies": [{"Name": name}]}
+        self.new_policy(name, rules)
+        return self.token_of(name, [name])
+
+    def new_policy(self, name: str, rules: str, datacenters: Sequence[str] = ()) -> None:
+        """Make a policy; it counts in these datacenters only, in all when none is named."""
+        policy = {"Name": name, "Rules": rules, "Datacenters": list(datacenters)}
+        self.json("PUT", "acl/policy", policy)
+
+    def token_of(self, description: str, policies: Sequence[str], *, local: bool = False) -> str:
+        """Make a token of these policies and return its secret; a local one is not replicated."""
+        token = {
+            "Description": description,
+            "Policies": [{"Name": name} for name in policies],
+            "Local": local,
+        }
         return str(self.json("PUT", "acl/token", token)["SecretID"])
 
     def change_rules(self, name: str, rules: str) -> None:
@@ -117,7 +157,7 @@ class Kv:
 
     def delete_token(self, secret: str) -> None:
         """Delete a token: from now on it is not known."""
-        own = Kv(self.address, self.port, secret).json("GET", "acl/token/self")
+        own = self.as_other(secret).json("GET", "acl/token/self")
         self.call("DELETE", f"acl/token/{own['AccessorID']}")
 
 

@@ -1,29 +1,23 @@
-"""What the demo is shown on: commands with their answers, promises with what became of them.
+"""What the demo of one host does: edits, plans, publishes, and asks what became of it.
 
-Separate from the scenes, which read as their own script. What is shown is what was run.
+Separate from the scenes, which read as their own script.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.lab.consul import consul_binary
+from tests.lab.screen import BOLD, DIM, Screen
 from tests.lab.site import NODE_KEY
 from tests.lab.wait import LabError, wait_until
 
 if TYPE_CHECKING:
     from tests.lab.site import Site
 
-READ_S = 1.5  # a person reads what a command answered
-BOLD, DIM, GREEN, RED, CYAN = "1", "2", "32", "31", "36"
 STATUS = r"^lab|^  (reason|next|changes|last) "
 COMMON = """\
 peer_defaults: {bfd: true, error_wait_max_s: 2}
@@ -45,18 +39,14 @@ announce:
 """
 
 
-class Stage:
-    """Shows commands with what they answered, and keeps count of broken promises."""
+class Stage(Screen):
+    """The single host's main job as people do it."""
 
     def __init__(self, site: Site, *, pauses: bool, patience_s: float = 60) -> None:
         """Write the first tree."""
+        super().__init__(site.lab.folder, pauses=pauses, patience_s=patience_s)
         self.site = site
         self.embedded = site.consul is None
-        self.failed = 0
-        self._pauses = pauses
-        self._patience_s = patience_s
-        self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        self._width = min(shutil.get_terminal_size().columns, 110)
         # Edited here; published by a push, or by a copy into the folder that the agent watches.
         self.tree = site.lab.folder / ("draft" if self.embedded else "tree")
         self.document = self.tree / f"{NODE_KEY}.yaml"
@@ -66,57 +56,8 @@ class Stage:
         (self.tree / "common" / "bgp.yaml").write_text(COMMON)
         self.document.write_text(NODE)
         site.agent.write_settings()
-        self._env = {**site.agent.env, "CONFSYNC_CONFIG": str(site.agent.config)}
-        self._env["PATH"] = f"{_programs(site.lab.folder / 'bin', site)}:{self._env['PATH']}"
-
-    # --- what people see
-
-    def say(self, text: str = "", colour: str = "", indent: int = 3) -> None:
-        """Print one paragraph."""
-        space, hang = " " * indent, "" if colour == DIM else "  "
-        lines = textwrap.wrap(
-            text, self._width, initial_indent=space, subsequent_indent=space + hang,
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
-        for line in lines or [""]:
-            painted = f"\033[{colour}m{line}\033[0m" if colour and self._colours else line
-            sys.stdout.write(f"{painted}\n")
-        sys.stdout.flush()
-
-    def scene(self, title: str, intro: str) -> None:
-        """Open a scene."""
-        self.pause()
-        self.say()
-        self.say(title, f"{BOLD};{CYAN}", indent=0)
-        self.say(intro, DIM)
-
-    def pause(self) -> None:
-        """Let a person read."""
-        if self._pauses:
-            time.sleep(READ_S)
-
-    def run(self, *words: str, keep: str = "") -> int:
-        """Run a command, show it with the lines that `keep` matches, return its exit code."""
-        self.say()
-        self.say(f"$ {' '.join(map(_quoted, words))}", BOLD)
-        done = subprocess.run(
-            words, cwd=self.site.lab.folder, env=self._env, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, check=False, timeout=self._patience_s,
-        )  # fmt: skip
-        lines = [line for line in done.stdout.splitlines() if re.search(keep, line)]
-        for line in lines:
-            self.say(line.expandtabs())
-        if done.returncode:
-            self.say(f"exit {done.returncode}", DIM)
-        self.pause()
-        return done.returncode
-
-    def check(self, promise: str, kept: object) -> None:
-        """Tell whether a promise was kept."""
-        self.failed += not kept
-        self.say(f"{'ok      ' if kept else 'FAILED  '}{promise}", GREEN if kept else RED)
-
-    # --- what operators do
+        self.env = {**site.agent.env, "CONFSYNC_CONFIG": str(site.agent.config)}
+        self.env["PATH"] = f"{_programs(site.lab.folder / 'bin', site)}:{self.env['PATH']}"
 
     def edit(self, old: str, new: str, document: Path | None = None) -> None:
         """Change a document, the node's for routing, and show the lines that differ."""
@@ -154,7 +95,7 @@ class Stage:
         return wait_until(
             f"the agent is {state}",
             lambda: found if (found := self.site.status())["state"] == state else None,
-            timeout_s=self._patience_s,
+            timeout_s=self.patience_s,
         )
 
     def wait_ended(self, before: Any, outcome: str) -> Any:
@@ -166,7 +107,7 @@ class Stage:
             newest = self.site.status()["last_transaction"]
             return newest if newest["id"] > last and newest["outcome"] == outcome else None
 
-        return wait_until(f"a transaction is {outcome}", there, self._patience_s)
+        return wait_until(f"a transaction is {outcome}", there, self.patience_s)
 
     def learnt(self, prefix: str) -> bool:
         """Tell whether the far end has, or gets, a route from us."""
@@ -193,7 +134,3 @@ def _programs(folder: Path, site: Site) -> Path:
     if site.consul:
         (folder / "consul").symlink_to(consul_binary())
     return folder
-
-
-def _quoted(word: str) -> str:
-    return f'"{word}"' if " " in word else word

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tests.lab import Lab
 from tests.lab.net import enter_own_namespace
+from tests.lab.screen import BOLD, DIM, RED
 from tests.lab.site import Site
-from tests.lab.stage import BOLD, DIM, RED, Stage
+from tests.lab.stage import Stage
 from tests.lab.wait import LabError
 from tests.vm.guest import Guest
 
