@@ -21,6 +21,7 @@ from confsync.edge.directory import DirectorySettings, DirectorySource
 from confsync.edge.endpoint import Token, token_path
 from confsync.edge.lease import ConsulLease
 from confsync.edge.mirror import ConsulHome, ConsulMirror
+from confsync.edge.online import Finding, ask
 from confsync.edge.transport import Client
 from confsync.flow.adopt import Adopter
 from confsync.flow.explain import Explainer
@@ -35,12 +36,12 @@ from confsync.host.journal import SqliteJournal, now
 from confsync.host.logs import LogReporter
 from confsync.host.memory import FileMemory
 from confsync.host.state import HostLock, private_dir
-from confsync.model.errors import Held, UnknownKey
-from confsync.model.ids import NAME, DriverName, Json, NodeId, RoleId, SectionName, SiteId
+from confsync.model.errors import ConfsyncError, Held, HostBusy, UnknownKey
+from confsync.model.ids import NAME, DriverName, Json, KeyPath, NodeId, RoleId, SectionName, SiteId
 from confsync.model.machine import State
 from confsync.model.mirror import MIRROR
 from confsync.model.policy import Budgets
-from confsync.model.section import AnySection
+from confsync.model.section import AnySection, Ownership
 from confsync.model.snapshot import HEAD, QuietPeriod
 from confsync.model.status import MirrorStatus
 from confsync.ports import Companion, Driver, Reporter, Source
@@ -124,16 +125,19 @@ def replicator_of(settings: Settings, reporter: Reporter) -> Replicator | None:
     """Return what copies from home to this site, where this agent may do that."""
     if not settings.replicate.enabled or settings.home:
         return None
+    home, mirror = ends_of(settings)
+    lease = ConsulLease(mirror.client, settings.source.prefix, settings.node)
+    return Replicator(home, mirror, lease, reporter)
+
+
+def ends_of(settings: Settings) -> tuple[ConsulHome, ConsulMirror]:
+    """Return the two ends of a copy, with the token that is for it."""
     consul, prefix = settings.source.consul, settings.source.prefix
     token = Token(token_path(settings.replicate.token_file or consul.token_file))
-    here = Client(consul.endpoint(), token)
     there = Client(consul.endpoint(), token, consul.home_datacenter)
-    return Replicator(
-        ConsulHome(there, prefix, consul.home_datacenter),
-        ConsulMirror(here, prefix, settings.site),
-        ConsulLease(here, prefix, settings.node),
-        reporter,
-    )
+    here = Client(consul.endpoint(), token)
+    home = ConsulHome(there, prefix, consul.home_datacenter)
+    return home, ConsulMirror(here, prefix, settings.site)
 
 
 def names_of(settings: Settings) -> Mapping[str, str]:
@@ -222,6 +226,34 @@ async def preview(settings: Settings, tree: Path | None, allow: Collection[str] 
         given = DirectorySource(DirectorySettings(path=str(tree)))
         snapshot = await given.snapshot(wired.reconciler.layers)
         return await wired.reconciler.preview(snapshot, allow)
+
+
+async def online(settings: Settings) -> list[Finding]:
+    """Ask whether this host may and can do what it is set up to do; nothing is written."""
+    findings = []
+    async with opened(settings, LogReporter(lambda _: None)) as wired:
+        if isinstance(wired.source, ConsulSource):
+            report = KeyPath(f"report/{settings.site}/{settings.node}")
+            findings += await ask(wired.source.checks(wired.reconciler.layers, report))
+        for part in wired.parts.values():
+            findings.append(await _look(part.driver))
+    if settings.replicate.enabled and not settings.home:
+        home, mirror = ends_of(settings)
+        findings += await ask((*mirror.checks(), *home.checks()))
+        await mirror.close()
+        await home.close()
+    return findings
+
+
+async def _look(driver: Driver) -> Finding:
+    name = f"driver {driver.name}"
+    try:
+        seen = await driver.observe()
+    except ConfsyncError as fault:
+        return Finding(name, fault)
+    if seen.ownership is Ownership.ABSENT:
+        return Finding(name, HostBusy(seen.problem))
+    return Finding(name, warning=seen.problem)
 
 
 async def explain(settings: Settings, key: str, node: str) -> Json:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 
 from confsync.cli import client
-from confsync.cli.output import Options, Result, verb
+from confsync.cli.output import Exit, Options, Result, verb
 from confsync.host.toml import read_what_can_be
 from confsync.model.ids import Json
 
@@ -21,14 +21,14 @@ def agent() -> None:
 
 @agent.command()
 @click.option("--check-config", is_flag=True, help="Only check the agent's settings.")
+@click.option("--online", is_flag=True, help="With it, ask Consul and the host as well.")
 @verb("agent run")
-def run(options: Options, *, check_config: bool) -> Result:
+def run(options: Options, *, check_config: bool, online: bool) -> Result:
     """Run the agent until it is told to stop."""
+    if online and not check_config:
+        raise click.UsageError("--online goes with --check-config")
     if check_config:
-        from confsync.settings import load
-
-        settings = load(options.config)
-        return Result(settings.model_dump(mode="json"), f"{options.config}: ok")
+        return _checked(options, online=online)
     from confsync import agent as service
 
     faulthandler.enable()  # the watchdog's SIGABRT then leaves every thread's stack in the journal
@@ -40,6 +40,25 @@ def run(options: Options, *, check_config: bool) -> Result:
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(service.run(options.config))
     return Result()
+
+
+def _checked(options: Options, *, online: bool) -> Result:
+    """Tell whether the settings are good, and whether what they name is there and lets us in."""
+    from confsync.settings import load
+
+    settings = load(options.config)
+    if not online:
+        return Result(settings.model_dump(mode="json"), f"{options.config}: ok")
+    from confsync import wiring
+
+    findings = asyncio.run(wiring.online(settings))
+    faults = [finding.fault for finding in findings if finding.fault is not None]
+    data = [
+        {"name": one.name, "fault": str(one.fault or ""), "warning": one.warning}
+        for one in findings
+    ]
+    code = getattr(faults[0], "exit_code", Exit.UNEXPECTED) if faults else Exit.OK
+    return Result(data, "\n".join(map(str, findings)), exit=code)
 
 
 @agent.command()

@@ -7,13 +7,14 @@ is judged by content, in the model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 
 from consul.exceptions import ConsulException
 from pydantic import BaseModel, ConfigDict
 
 from confsync.edge import watch
 from confsync.edge.endpoint import Endpoint, Token, token_path
+from confsync.edge.online import Check, Rights
 from confsync.edge.transport import Client
 from confsync.edge.wayhome import WayHome
 from confsync.model import limits
@@ -130,6 +131,11 @@ class ConsulSource:
     def way_home(self) -> WayHome:
         """Return the probe that reads `head` over a new connection."""
         return WayHome(self._endpoint, self._token, f"{self._prefix}{self._record}")
+
+    def checks(self, layers: tuple[LayerPath, ...], report: KeyPath) -> Iterator[Check]:
+        """Yield what this host needs of Consul, to be asked by an operator."""
+        rights = Rights(self.client, self._prefix.removesuffix("/"))
+        return rights.of_agent(self._record, layers, report)
 
     async def close(self) -> None:
         """Close all connections."""

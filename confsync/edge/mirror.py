@@ -13,6 +13,7 @@ from typing import Final
 from confsync.edge import watch
 from confsync.edge.consul import is_folder
 from confsync.edge.lease import ConsulFence
+from confsync.edge.online import Check, Rights
 from confsync.edge.transport import Client
 from confsync.edge.writing import operation, write_under
 from confsync.model import limits
@@ -56,7 +57,8 @@ class _Tree:
 
     def __init__(self, client: Client, prefix: str, site: str) -> None:
         self.site = site
-        self._client = client
+        self.client = client
+        self._root = prefix
         self._prefix = f"{prefix}/"
 
     async def entries(self, keys: Collection[KeyPath]) -> dict[KeyPath, Entry]:
@@ -64,7 +66,7 @@ class _Tree:
         found: dict[KeyPath, Entry] = {}
         for portion in _portions(sorted(keys)):
             wanted = {f"{self._prefix}{key}" for key in portion}
-            read = await self._client.read(sorted(wanted), limits.CONSUL_TREE_BYTES)
+            read = await self.client.read(sorted(wanted), limits.CONSUL_TREE_BYTES)
             trees = tuple(key for key in wanted if key.endswith("/"))
             for key, entry in read.items():
                 if (key in wanted or key.startswith(trees)) and not is_folder(key, entry):
@@ -77,7 +79,7 @@ class _Tree:
 
     async def close(self) -> None:
         """Give up all connections."""
-        await self._client.close()
+        await self.client.close()
 
 
 class ConsulHome(_Tree):
@@ -85,7 +87,7 @@ class ConsulHome(_Tree):
 
     def wakes(self) -> AsyncGenerator[None, None]:
         """Yield whenever `head` may have changed, and when home is back."""
-        return watch.wakes(self._client, [watch.Target(f"{self._prefix}{HEAD}")])
+        return watch.wakes(self.client, [watch.Target(f"{self._prefix}{HEAD}")])
 
     async def published(self, since: Head | None) -> Published | None:
         """Return what differs from a head that was copied, all for None.
@@ -132,15 +134,23 @@ class ConsulHome(_Tree):
         """Return texts, each as its digest says."""
         return _texts(await self.entries([blob_key(sha) for sha in digests]), digests, self.site)
 
+    def checks(self) -> Iterator[Check]:
+        """Yield what a copy needs here, to be asked by an operator."""
+        return Rights(self.client, self._root).at_home(HEAD)
+
 
 class ConsulMirror(_Tree):
     """The copy in this datacenter."""
+
+    def checks(self) -> Iterator[Check]:
+        """Yield what a copy needs here, to be asked by an operator."""
+        return Rights(self.client, self._root).of_replicator()
 
     def wakes(self) -> AsyncGenerator[None, None]:
         """Yield whenever a document here may have changed."""
         record = watch.Target(f"{self._prefix}{MIRROR}")
         documents = watch.Target(f"{self._prefix}{DOCUMENTS}", recurse=True, names=True)
-        return watch.wakes(self._client, [record, documents])
+        return watch.wakes(self.client, [record, documents])
 
     async def standing(self) -> Standing:
         """Return how far the copy is."""
@@ -181,7 +191,7 @@ class ConsulMirror(_Tree):
         guard = [_operation(fence)]
         try:
             await write_under(
-                self._client, self._prefix, record, head, writes,
+                self.client, self._prefix, record, head, writes,
                 prepare=prepare, last=last, fence=guard,
             )  # fmt: skip
         except Conflict as error:
@@ -191,7 +201,7 @@ class ConsulMirror(_Tree):
         """Write keys that no reader goes by, in one transaction."""
         ops = [_operation(fence), *(operation(self._prefix, write) for write in writes)]
         try:
-            await self._client.write(ops)
+            await self.client.write(ops)
         except Conflict as error:
             raise _lost(error) from error
 

@@ -35,6 +35,7 @@ HEAD_BYTES: Final = 16 * 1024
 CONSUL_TREE_BYTES: Final = 32 * 1024 * 1024  # the whole fleet's tree, read by `push` only
 CONSUL_ERROR_CHARS: Final = 256
 CONSUL_RETRY_AFTER_S: Final = 60.0  # the most that a server may ask us to wait
+CLOCK_OFF_S: Final = 2.0  # between our clock and Consul's, before it is told
 RECORDS_S: Final = 3.0  # who wrote a value is worth no longer wait
 WATCH_GAP_S: Final = 0.02  # between two queries of one watch, while content really changes
 WATCH_IDLE_BURST: Final = 2  # replies that came early and brought nothing ...
