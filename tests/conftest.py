@@ -85,13 +85,22 @@ def pair(datacenters: Pair) -> Pair:
     return datacenters
 
 
-@pytest.fixture
-def sites(lab: Lab) -> Sites:
-    """Give two sites, bgo (home) and osl, joined, with one Consul each, ACLs on, and no hosts.
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    """Give two sites with networks and routers of their own, for the tests of one module."""
+    with Lab(tmp_path_factory.mktemp("lab")) as made:
+        yield Sites(made, hosts=0, agents=False)
 
-    With hosts, agents, TLS or more servers: `Sites(lab, ...)`.
+
+@pytest.fixture
+def sites(joined: Sites) -> Sites:
+    """Give two sites, bgo (home) and osl, whole, with one Consul each, ACLs on, and no hosts.
+
+    With hosts, agents, TLS or more servers: `Sites(lab, ...)`, in another module, since a process
+    has room for one at a time.
     """
-    return Sites(lab, hosts=0, agents=False)
+    joined.mend()
+    return joined
 
 
 @pytest.fixture

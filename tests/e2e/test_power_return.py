@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.lab import Lab
 from tests.lab.sites import Sites
 from tests.lab.wait import wait_until
 
 if TYPE_CHECKING:
-    from tests.lab import Lab
+    from collections.abc import Iterator
+
     from tests.lab.sites.node import Node
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
@@ -19,9 +21,10 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 ADDED = "198.51.100.0/24"
 
 
-@pytest.fixture
-def cloud(lab: Lab) -> Sites:
-    return Sites(lab, servers=3, tls=True)
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield Sites(lab, servers=3, tls=True)
 
 
 def sessions(sites: Sites) -> dict[str, dict[str, Any]]:

@@ -123,6 +123,15 @@ class Sites:
         for node in self.nodes.values():
             node.wait_state("in-sync")
 
+    def mend(self) -> None:
+        """End the faults of all links, wait until the sites are joined, and drop their trees."""
+        for link in self.links.values():
+            link.heal()
+        numbers = [site.numbers for site in self.sites.values()]
+        for site in self.sites.values():
+            datacenter.wait_joined(site.consul, numbers, self.tokens.secret("reader"))
+            site.consul.servers[0].kv.delete_tree("confsync/")
+
     def node_token(self, site: str, node: str) -> str:
         """Make the token of a node's agent, and return its secret once every site knows it."""
         self.tokens.node(site, node)

@@ -47,7 +47,9 @@ class Tokens:
         self._kv.new_policy(_named(name), text, datacenters)
 
     def node(self, site: str, node: str) -> None:
-        """Make the token of a node's agent."""
+        """Make the token of a node's agent; nothing happens when it has one."""
+        if self.file(node).exists():
+            return
         text = (POLICIES / "report.hcl").read_text().replace("SITE", site).replace("NODE", node)
         self._kv.new_policy(_named(f"report-{node}"), text, [site])
         self.make(node, "agent", f"report-{node}")
