@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab import HERE
 from tests.lab.consul import consul_binary
 from tests.lab.kv import ConsulError
 from tests.lab.sites import Sites
@@ -86,6 +87,27 @@ def test_a_delayed_line_takes_its_time_each_way(sites: Sites):
     began = time.monotonic()
     assert [] == kv.keys("confsync/v1/")
     assert time.monotonic() - began < 0.08
+
+
+@pytest.mark.root
+def test_a_bad_line_loses_about_as_much_as_it_is_told_and_a_narrow_one_is_slow(sites: Sites):
+    site = sites.home
+    there = site.hosts["bgo-rr1"]
+    flow = (HERE, site.numbers.v4(250), there, site.numbers.v4(1))
+    link = sites.links["bgo-rr1"]
+    link.delay(0, 30)
+    lossy = site.lab.keep(Traffic(site.lab.folder / "lossy", *flow))
+    time.sleep(2)
+    count = lossy.end()
+    # Both ways: 51 %. What was sent before the first answer does not count.
+    assert 0.35 < len(count.lost) / (count.sent - count.lost[0]) < 0.67
+    link.delay(0, 0, 16)  # an echo takes some 60 bytes: 33 each way in a second, of 200
+    narrow = site.lab.keep(Traffic(site.lab.folder / "narrow", *flow))
+    time.sleep(2)
+    assert narrow.end().lost
+    link.heal()
+    whole = site.lab.keep(Traffic(site.lab.folder / "whole", *flow))
+    assert [] == whole.end().lost
 
 
 @pytest.mark.root

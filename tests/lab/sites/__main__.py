@@ -25,6 +25,8 @@ def main() -> int:
     except LabError as error:
         sys.stderr.write(f"lab: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,9 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     cut = act("cut", _cut, "pull a link: its host's name, or SITE-wan")
     cut.add_argument("--silent", action="store_true", help="lose every packet, keep the carrier")
     cut.add_argument("name", metavar="LINK")
-    delay = act("delay", _tell, "delay every packet of a link, each way")
+    delay = act("delay", _delay, "delay every packet of a link, each way")
     delay.add_argument("name", metavar="LINK")
     delay.add_argument("number", metavar="MS")
+    delay.add_argument("--lose", default="0", metavar="PERCENT", help="lose some of them")
+    delay.add_argument("--kbit", default="0", help="let no more pass in a second")
     heal = act("heal", _tell, "end all faults of a link, or of '*'")
     heal.add_argument("name", metavar="LINK")
     for name, told in (
@@ -103,8 +107,8 @@ def _own(options: argparse.Namespace) -> None:
 
 
 def _down(_: argparse.Namespace) -> None:
-    pid = control.ask("down")
-    while os.path.exists(f"/proc/{pid}"):  # noqa: PTH110
+    control.ask("down")
+    while control.FOLDER.exists():  # which the owner removes last
         time.sleep(POLL_S)
 
 
@@ -132,9 +136,13 @@ def _cut(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{control.ask(order, options.name)}\n")
 
 
+def _delay(options: argparse.Namespace) -> None:
+    told = control.ask("delay", options.name, options.number, options.lose, options.kbit)
+    sys.stdout.write(f"{told}\n")
+
+
 def _tell(options: argparse.Namespace) -> None:
-    numbers = [options.number] if "number" in options else []
-    sys.stdout.write(f"{control.ask(options.order, options.name, *numbers)}\n")
+    sys.stdout.write(f"{control.ask(options.order, options.name)}\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -30,6 +31,7 @@ FOLDER = cached("lab")
 SOCKET = FOLDER / "control.sock"
 LOG = FOLDER / "lab.log"
 CALL_S = 120.0
+ORDER_S = 5.0  # whoever connects says what it wants
 
 
 def ask(*words: str) -> Any:
@@ -83,13 +85,14 @@ class Owner:
     def serve(self, listener: socket.socket) -> bool:
         """Answer one order; False after `down`."""
         connection, _ = listener.accept()
+        connection.settimeout(ORDER_S)
         with connection, connection.makefile("rw") as stream, contextlib.suppress(OSError):
             words = json.loads(stream.readline() or "[]")
             if not words:
                 return True
             try:
                 answer = {"data": self.obey(*words)}
-            except (LabError, OSError, ValueError) as error:
+            except (LabError, OSError, ValueError, subprocess.SubprocessError) as error:
                 answer = {"error": str(error)}
             stream.write(json.dumps(answer) + "\n")
             return bool(words[0] != "down")
@@ -101,7 +104,7 @@ class Owner:
             case "status":
                 return self._status()
             case "down":
-                return os.getpid()  # whose end is awaited
+                return "the lab ends"
             case "host":
                 return shell(self._sites, *words)._asdict()
             case "cut" | "cut_silently" | "heal" | "delay":

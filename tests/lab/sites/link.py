@@ -57,8 +57,11 @@ class Link:
             host.run("tc", "qdisc", "replace", "dev", interface, "root", "blackhole")
         self.state = "cut silently"
 
-    def delay(self, delay_ms: int) -> None:
-        """Delay every packet, each way, so that a round trip takes twice as long."""
+    def delay(self, delay_ms: int, lost_percent: int = 0, kbit: int = 0) -> None:
+        """Make a long line of it, each way: a round trip takes twice as long.
+
+        Shape: it may lose some packets and be narrow as well, so many kbit/s; 0 is as it is.
+        """
         self._undelay()
         port, inner, outer = (self._cable.near + end for end in ("", "r", "b"))
         here = self._switch.host
@@ -67,10 +70,12 @@ class Link:
         here.ip("link", "set", outer, "master", self._switch.name)
         self._log.unlink(missing_ok=True)
         program = (sys.executable, "-m", "tests.lab.sites.relay")
-        argv = here.argv(*program, port, inner, str(delay_ms))
+        argv = here.argv(*program, port, inner, str(delay_ms), str(lost_percent), str(kbit))
         self._relay = relay = Process(argv, self._log, env={"PYTHONPATH": str(ROOT)})
         wait_until("the relay is ready", lambda: "ready" in relay.text)
-        self.state = f"delayed by {delay_ms} ms each way"
+        more = [f"{lost_percent} % lost"] if lost_percent else []
+        more += [f"{kbit} kbit/s"] if kbit else []
+        self.state = ", ".join([f"delayed by {delay_ms} ms each way", *more])
 
     def _undelay(self) -> None:
         if self._relay is None:
