@@ -387,7 +387,7 @@ class Agent:
 
     def _wire(self) -> Wired:
         room = Room({}, self._journal, self._reporter, self._beat, self._stopping)
-        return wire(self._settings, room)
+        return wire(self._settings, room, self.status)
 
     def _begin(self) -> Wired:
         wired, own = self._wire(), self._settings

@@ -66,6 +66,13 @@ class Survey:
     draft: str = ""
 
 
+class Closing(Protocol):
+    """What holds connections."""
+
+    async def close(self) -> None:
+        """Give up all connections."""
+
+
 class Probe(Protocol):
     """A driver's health, an operator's command or the way home: one shape."""
 
@@ -129,7 +136,7 @@ class Driver(Protocol):
         """Return what must be as healthy after the step as before."""
 
 
-class Source(Protocol):
+class Source(Closing, Protocol):
     """Where configuration comes from."""
 
     name: str
@@ -162,18 +169,19 @@ class Source(Protocol):
     def requests(self) -> Mapping[tuple[str, str], int]:
         """Return how often the source was asked, by operation and answer."""
 
-    async def close(self) -> None:
-        """Give up all connections."""
 
-
-class Companion(Protocol):
+class Companion(Closing, Protocol):
     """What works beside the passes of a host, and never for them."""
 
     async def run(self) -> None:
         """Work until cancelled; whatever it needs may be away."""
 
-    async def close(self) -> None:
-        """Give up all connections."""
+
+class Board(Closing, Protocol):
+    """Where one node's report hangs for everybody to read."""
+
+    async def post(self, report: Json) -> None:
+        """Put up a report in place of the one before. Raises SourceError."""
 
 
 class Fence(Protocol):
@@ -190,7 +198,7 @@ class Lease(Protocol):
         """Wait until this agent alone holds the name in its site, and hold it while inside."""
 
 
-class Home(Protocol):
+class Home(Closing, Protocol):
     """The datacenter where changes are published, from far."""
 
     site: str
@@ -207,11 +215,8 @@ class Home(Protocol):
     async def texts(self, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
         """Return texts, each as its digest says. Raises SourceError, Torn for one that is gone."""
 
-    async def close(self) -> None:
-        """Give up all connections."""
 
-
-class Mirror(Protocol):
+class Mirror(Closing, Protocol):
     """The copy in this datacenter; every write holds only while the fence does."""
 
     site: str
@@ -246,9 +251,6 @@ class Mirror(Protocol):
 
     async def note(self, fence: Fence, writes: Sequence[Write]) -> None:
         """Write keys that no reader goes by, in one transaction. Raises as `copy`."""
-
-    async def close(self) -> None:
-        """Give up all connections."""
 
 
 @dataclass(frozen=True, slots=True)

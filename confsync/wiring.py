@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from confsync import __version__
 from confsync.drivers.bird.driver import BirdDriver, BirdSettings
 from confsync.drivers.bird.section import BgpSection
 from confsync.drivers.lvm.driver import LvmDriver, LvmSettings
@@ -19,6 +21,7 @@ from confsync.drivers.lvm.section import LvmSection
 from confsync.edge.consul import ConsulSource
 from confsync.edge.directory import DirectorySettings, DirectorySource
 from confsync.edge.endpoint import Token, token_path
+from confsync.edge.fleet import ConsulBoard
 from confsync.edge.lease import ConsulLease
 from confsync.edge.mirror import ConsulHome, ConsulMirror
 from confsync.edge.online import Finding, ask
@@ -29,6 +32,7 @@ from confsync.flow.passed import Pass
 from confsync.flow.reconcile import Part, Reconciler, Rules
 from confsync.flow.recover import recover
 from confsync.flow.replicate import Replicator
+from confsync.flow.reporting import Reporting
 from confsync.flow.transact import Room
 from confsync.host.command import CommandProbe
 from confsync.host.facts import HostFacts
@@ -43,7 +47,7 @@ from confsync.model.mirror import MIRROR
 from confsync.model.policy import Budgets
 from confsync.model.section import AnySection, Ownership
 from confsync.model.snapshot import HEAD, QuietPeriod
-from confsync.model.status import MirrorStatus
+from confsync.model.status import MirrorStatus, Status
 from confsync.ports import Companion, Driver, Reporter, Source
 from confsync.settings import Settings, name_parts
 
@@ -63,11 +67,12 @@ class Wired:
     room: Room
     explainer: Explainer
     replicator: Replicator | None = None
+    reporting: Reporting | None = None
 
     @property
     def companions(self) -> tuple[Companion, ...]:
         """Return what works beside the passes of this host."""
-        return (self.replicator,) if self.replicator else ()
+        return tuple(one for one in (self.replicator, self.reporting) if one)
 
     def mirror(self) -> MirrorStatus | None:
         """Return how the site's copy stands, where this agent may make it."""
@@ -130,6 +135,19 @@ def replicator_of(settings: Settings, reporter: Reporter) -> Replicator | None:
     return Replicator(home, mirror, lease, reporter)
 
 
+def reporting_of(
+    settings: Settings, status: Callable[[], Status], reporter: Reporter
+) -> Reporting | None:
+    """Return what tells others of this node, where there is a Consul to tell it in."""
+    if settings.source.kind != "consul":
+        return None
+    consul = settings.source.consul
+    client = Client(consul.endpoint(), consul.token())
+    board = ConsulBoard(client, settings.source.prefix, settings.site, settings.node)
+    about = {"version": __version__, "boot": secrets.token_hex(4)}
+    return Reporting(board, status, about, now, reporter)
+
+
 def ends_of(settings: Settings) -> tuple[ConsulHome, ConsulMirror]:
     """Return the two ends of a copy, with the token that is for it."""
     consul, prefix = settings.source.consul, settings.source.prefix
@@ -172,8 +190,11 @@ def names_of_another(node: str, settings: Settings) -> Mapping[str, str]:
     return names_of_node(node, (settings.site, node.partition("-")[0]), settings)
 
 
-def wire(settings: Settings, room: Room) -> Wired:
-    """Join everything; the room's drivers are chosen here."""
+def wire(settings: Settings, room: Room, status: Callable[[], Status] | None = None) -> Wired:
+    """Join everything; the room's drivers are chosen here.
+
+    Shape: `status` is what others are told of this node, None = nothing: a command is no agent.
+    """
     parts, source = parts_of(settings), source_of(settings)
     drivers = {part.driver.name: part.driver for part in parts.values()}
     checks = tuple(map(CommandProbe, dict.fromkeys(settings.verify.commands)))
@@ -203,7 +224,8 @@ def wire(settings: Settings, room: Room) -> Wired:
     another = functools.partial(names_of_another, settings=settings)
     explainer = Explainer(parts, SECTIONS, source, facts, rules, another)
     replicator = replicator_of(settings, own.reporter)
-    return Wired(source, parts, reconciler, own, explainer, replicator)
+    reporting = reporting_of(settings, status, own.reporter) if status else None
+    return Wired(source, parts, reconciler, own, explainer, replicator, reporting)
 
 
 @contextlib.asynccontextmanager

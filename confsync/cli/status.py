@@ -30,14 +30,36 @@ RED: Final = (AgentState.HALTED, AgentState.STARTING)
 
 
 @click.command()
+@click.argument("which", metavar="[SITE|NODE]", default="")
+@click.option("--sites", is_flag=True, help="All sites, a line each, and the nodes with problems.")
+@click.option("--problems", is_flag=True, help="Only nodes that are not in sync.")
+@click.option("--site", default="", help="Only this site's nodes.")
+@click.option("--role", default="", help="Only nodes of this role.")
+@click.option("--node", default="", help="Only this node.")
 @verb("status")
-def status(options: Options) -> Result:
-    """Show this node: state, reason, next command, changes, drivers, last transaction.
+def status(
+    options: Options,
+    *,
+    which: str,
+    sites: bool,
+    problems: bool,
+    site: str,
+    role: str,
+    node: str,
+) -> Result:
+    """Show this node; with a selector or --sites what all nodes have reported, site by site.
 
-    Ends with 0 in sync, 2 pending or held, 4 rolled back, rejected or drifted, 5 halted, 69 when
-    the source or the agent does not answer.
+    Selectors may hold * and ?. Where confsync has no settings, as on your own machine, all sites
+    are shown. Ends with 0 in sync, 2 pending or held, 4 rolled back, rejected or drifted, 5
+    halted, 69 when the source, the agent or a site does not answer, or a node is silent.
     """
-    return shown(client.ask(options.config, "/api/v1/node"), options)
+    selected = (which, site, role, node, problems)
+    if not (sites or any(selected)) and options.config.exists():
+        return shown(client.ask(options.config, "/api/v1/node"), options)
+    from confsync.cli import fleet
+    from confsync.settings import load_for_tree
+
+    return fleet.show(load_for_tree(options.config), fleet.Wanted(*selected), options)
 
 
 def shown(node: Json, options: Options) -> Result:
@@ -64,6 +86,8 @@ def _lines(node: Json, options: Options) -> Iterator[str]:
             yield f"            {note}"
     for name in node["held"]:
         yield f"  held      {name}: disabled by hand, kept so"
+    if node["mirror"] and node["mirror"]["holds"]:
+        yield f"  mirror    {_mirror(node['mirror'])}"
     if node["last_transaction"]:
         yield f"  last      {_transaction(node['last_transaction'])}"
     for warning in node["warnings"]:
@@ -96,6 +120,17 @@ def _driver(driver: Json) -> str:
     if driver["problem"]:
         parts.append(driver["problem"])
     return ", ".join(parts)
+
+
+def _mirror(mirror: Json) -> str:
+    text = f"copies {mirror['home']} for this site, #{mirror['change']} is here"
+    if mirror["behind"]:
+        text += f", {mirror['behind']} behind"
+    if mirror["conflicts"]:
+        text += (
+            f", edited here and kept: {', '.join(mirror['conflicts'])} (confsync status --sites)"
+        )
+    return f"{text}: {mirror['problem']}" if mirror["problem"] else text
 
 
 def _transaction(last: Json) -> str:

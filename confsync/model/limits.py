@@ -120,6 +120,13 @@ REPAIR_GOOD_S: Final = 3600.0  # this long without drift, and the next repair co
 CONTENDED_REWRITES: Final = 2  # another hand over ours, and we stop writing
 CONTENDED_S: Final = 86_400.0  # this long without drift, and rewrites are forgotten
 
+# --- what others are told of a node
+REPORT_TICK_S: Final = 1.0  # a burst of transitions is one report
+REPORT_EVERY_S: Final = 60.0  # without a transition
+REPORT_RETRY_S: Final = 5.0
+REPORT_SILENT_S: Final = 3 * REPORT_EVERY_S  # a report that is older tells of the past
+FLEET_S: Final = 3.0  # for one site to answer
+
 # --- agent
 PULSE_S: Final = 5.0  # between two short looks for a foreign hand (measured: 0.2 ms each)
 STALE_AFTER_S: Final = 130.0

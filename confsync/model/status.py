@@ -211,6 +211,38 @@ class Status:
         return record
 
 
+def report_of(status: Status) -> Json:
+    """Return what others are told of a node; ages are left out, so that it differs at transitions.
+
+    Shape: `desired`, `attempted` and `applied` are change numbers, None = unknown; values of the
+    configuration are never in it. Source: the record of operator's KV tree, ``report/SITE/NODE``.
+    """
+    last = status.last_transaction
+    return {
+        "state": str(status.state),
+        "since": status.since,
+        "site": status.site,
+        "node": status.node,
+        "role": status.role,
+        "reason": status.reason,
+        "next": status.next,
+        "desired": status.desired and status.desired.change,
+        "attempted": status.attempted and status.attempted.change,
+        "applied": status.applied and status.applied.change,
+        "revision": status.applied and status.applied.revision,
+        "unrecorded": status.unrecorded,
+        "frozen_by": status.frozen_by,
+        "conditions": [
+            {**asdict(one), "status": "True" if one.status else "False"}
+            for one in status.conditions
+        ],
+        "warnings": list(status.warnings),
+        "held": list(status.held),
+        "last_tx": last and {"id": last.id, "outcome": last.outcome, "at": last.at},
+        "mirror": status.mirror and asdict(status.mirror),
+    }
+
+
 class EventType(StrEnum):
     """Everything that is worth telling; the first part also travels to subscribers.
 
@@ -237,6 +269,7 @@ class EventType(StrEnum):
     MIRROR_RESOLVED = "mirror.resolved"
     LEASE_TAKEN = "lease.taken"
     LEASE_LOST = "lease.lost"
+    REPORT_REFUSED = "report.refused"  # reason
     AGENT_STARTED = "agent.started"
     AGENT_STOPPING = "agent.stopping"
 

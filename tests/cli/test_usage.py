@@ -22,7 +22,7 @@ COMMANDS = ("status", "plan", "apply", "validate", "push", "agent")
         ["nothing"],
         ["--nothing"],
         ["status", "--nothing"],
-        ["status", "argument"],
+        ["status", "one", "two"],
         ["agent"],
         ["agent", "nothing"],
         ["agent", "pause"],

@@ -18,12 +18,12 @@ HOME, AWAY = "bgo", "osl"
 
 
 class Pair:
-    """The two servers: `home` on 127.0.0.1, `away` on 127.0.0.2."""
+    """The two servers: `home` on 127.0.0.11, `away` on 127.0.0.12, out of the way of others."""
 
     def __init__(self, folder: Path) -> None:
         """Start both and wait until each answers for the other."""
-        self.home = self._server(folder, HOME, 1)
-        self.away = self._server(folder, AWAY, 2)
+        self.home = self._server(folder, HOME, 11)
+        self.away = self._server(folder, AWAY, 12)
         for server in (self.home, self.away):
             server.wait_leader()
         for server, other in ((self.home, AWAY), (self.away, HOME)):
@@ -34,7 +34,7 @@ class Pair:
         settings = {
             "ports": {"dns": -1, "grpc": -1, "serf_wan": 8302},
             "retry_join": [],
-            "retry_join_wan": ["127.0.0.1:8302"] if number > 1 else [],
+            "retry_join_wan": ["127.0.0.11:8302"] if name == AWAY else [],
             "retry_interval_wan": "1s",
         }
         return ConsulServer(folder / name, number=number, datacenter=name, settings=settings)

@@ -1,0 +1,206 @@
+"""Many nodes at once: what every site tells of itself, and which one could not be asked.
+
+Separate from one node's status because nothing here is known at first hand: a report has an age,
+and a node that is silent is never shown as what it last said it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Final
+
+from confsync.cli.output import Exit, Options, Result
+from confsync.cli.status import EXITS, age
+from confsync.edge.fleet import SiteReading, read_site, sites
+from confsync.edge.transport import Client
+from confsync.model import limits
+from confsync.model.errors import BadSettings
+from confsync.model.ids import Json
+from confsync.model.status import AgentState
+from confsync.settings import Settings
+
+SILENT: Final = "silent"
+WAITING: Final = (AgentState.PENDING, AgentState.APPLYING, AgentState.STARTING)
+HELD: Final = (AgentState.FROZEN, AgentState.OBSERVING)
+WORST: Final = (Exit.HALTED, Exit.ROLLED_BACK, Exit.UNAVAILABLE, Exit.PENDING, Exit.OK)
+TITLES: Final = ("SITE", "NODES", "IN-SYNC", "PENDING", "HELD", "PROBLEM", "CHANGE", "APPLIED")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which nodes to show; texts are patterns as a shell has them, empty = all."""
+
+    which: str = ""
+    site: str = ""
+    role: str = ""
+    node: str = ""
+    problems: bool = False
+
+    def wants(self, node: Node) -> bool:
+        """Tell whether to show a node."""
+        said = node.report
+        patterns = ((self.site, node.site), (self.role, said["role"]), (self.node, said["node"]))
+        named = not self.which or any(
+            fnmatchcase(word, self.which) for word in (node.site, said["node"])
+        )
+        fits = all(not pattern or fnmatchcase(word, pattern) for pattern, word in patterns)
+        return named and fits and not (self.problems and node.state == AgentState.IN_SYNC)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node's report and its age in seconds; None = it does not say when it was written."""
+
+    site: str
+    report: Json
+    age_s: float | None
+
+    @property
+    def state(self) -> str:
+        """Return what is known of it now: a report that is old says nothing of today."""
+        old = self.age_s is None or self.age_s > limits.REPORT_SILENT_S
+        return SILENT if old else str(self.report["state"])
+
+    @property
+    def exit(self) -> Exit:
+        """Return what it adds to the exit code."""
+        return EXITS.get(self.state, Exit.UNAVAILABLE)
+
+    def as_json(self) -> Json:
+        """Return the node as the envelope has it."""
+        return {**self.report, "state": self.state, "age_s": self.age_s}
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What was read of all sites; `nodes` are those that are wanted."""
+
+    readings: Sequence[SiteReading]
+    nodes: Sequence[Node] = field(default=())
+
+    @property
+    def published(self) -> int | None:
+        """Return the newest change at home, None = no home was read."""
+        heads = (one.head.change for one in self.readings if one.home and one.head)
+        return max(heads, default=None)
+
+
+def show(settings: Settings, wanted: Wanted, options: Options) -> Result:
+    """Return what all sites tell, for people and for programs. Raises SourceError."""
+    fleet = asyncio.run(_read(settings, wanted))
+    text = "\n".join(_lines(fleet, options, by_node=wanted != Wanted()))
+    data = {
+        "sites": [_site(fleet, one) for one in fleet.readings],
+        "nodes": [node.as_json() for node in fleet.nodes],
+    }
+    exits = {node.exit for node in fleet.nodes}
+    exits |= {Exit.UNAVAILABLE for one in fleet.readings if one.problem}
+    return Result(data, text, exit=next((code for code in WORST if code in exits), Exit.OK))
+
+
+async def _read(settings: Settings, wanted: Wanted) -> Fleet:
+    if settings.source.kind != "consul":
+        raise BadSettings('[source] kind = "directory": only this node can be asked here')
+    consul, prefix = settings.source.consul, settings.source.prefix
+    here = Client(consul.endpoint(), consul.token())
+    clients = [here]
+    try:
+        names = await sites(here)
+        clients += [Client(consul.endpoint(), consul.token(), name) for name in names]
+        asked = zip(clients[1:], names, strict=True)
+        readings = await asyncio.gather(*(read_site(one, prefix, name) for one, name in asked))
+    finally:
+        for client in clients:
+            await client.close()
+    now = datetime.now(UTC)
+    nodes = (
+        Node(one.site, report, _age_s(report, now)) for one in readings for report in one.reports
+    )
+    return Fleet(readings, [node for node in nodes if wanted.wants(node)])
+
+
+def _age_s(report: Json, now: datetime) -> float | None:
+    try:
+        return (now - datetime.fromisoformat(report["at"])).total_seconds()
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _site(fleet: Fleet, reading: SiteReading) -> Json:
+    head, published = reading.head, fleet.published
+    nodes = [node for node in fleet.nodes if node.site == reading.site]
+    return {
+        "site": reading.site,
+        "problem": reading.problem,
+        "home": reading.home,
+        "change": head.change if head else None,
+        "phase": str(head.phase) if head else None,
+        "behind": published - head.change if head and published is not None else None,
+        "conflicts": dict(reading.conflicts),
+        "nodes": len(nodes),
+        "states": {state: _count(nodes, (state,)) for state in sorted({n.state for n in nodes})},
+    }
+
+
+def _count(nodes: Sequence[Node], states: Sequence[str]) -> int:
+    return sum(node.state in states for node in nodes)
+
+
+def _lines(fleet: Fleet, options: Options, *, by_node: bool) -> Iterator[str]:
+    yield from _table([TITLES, *(_row(fleet, one) for one in fleet.readings if not one.problem)])
+    for reading in fleet.readings:
+        if reading.problem:
+            yield f"{reading.site}: could not be asked: {reading.problem}"
+        elif not reading.reports:
+            yield f"{reading.site}: no node has ever reported there"
+        yield from _conflicts(reading, options)
+    for node in fleet.nodes:
+        if by_node or node.exit not in {Exit.OK, Exit.PENDING}:
+            yield from _node(node, options)
+
+
+def _row(fleet: Fleet, reading: SiteReading) -> tuple[str, ...]:
+    nodes = [node for node in fleet.nodes if node.site == reading.site]
+    fine = _count(nodes, (AgentState.IN_SYNC,))
+    waiting, held = _count(nodes, WAITING), _count(nodes, HELD)
+    counts = (len(nodes), fine, waiting, held, len(nodes) - fine - waiting - held)
+    applied = [node.report["applied"] for node in nodes if node.report["applied"] is not None]
+    change = f"#{reading.head.change}" if reading.head else "-"
+    behind = _site(fleet, reading)["behind"]
+    if reading.home:
+        change += " home"
+    elif behind:
+        change += f" ({behind} behind)"
+    return (reading.site, *map(str, counts), change, f"#{min(applied)}" if applied else "-")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _conflicts(reading: SiteReading, options: Options) -> Iterator[str]:
+    for key in sorted(reading.conflicts):
+        place = f"{reading.site}:{key.removeprefix('desired/')}"
+        yield f"{reading.site}: {key} was edited there and is kept; it ends by one of"
+        for word in ("--take", "--drop"):
+            yield f"  {options.paint(f'confsync push TREE -m WHY {word} {place}', 'bold')}"
+
+
+def _node(node: Node, options: Options) -> Iterator[str]:
+    said, state = node.report, node.state
+    colour = "green" if node.exit is Exit.OK else "red" if state == AgentState.HALTED else "yellow"
+    told = "an age that nobody knows" if node.age_s is None else age(max(0.0, node.age_s))
+    if state == SILENT:
+        reason = f"its last report, {said['state']}, is {told} old"
+    else:
+        reason = said["reason"] or f"told {told} ago"
+    following = f"  next: {said['next']}" if said["next"] and state != SILENT else ""
+    change = f"#{said['applied']}" if said["applied"] is not None else "-"
+    yield f"  {said['node']}  {options.paint(state.upper(), colour)}  {change}  {reason}{following}"

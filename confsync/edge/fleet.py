@@ -1,0 +1,111 @@
+"""What a whole site tells of itself in Consul: its nodes' reports, its copy, its conflicts.
+
+Separate because it is about many nodes: an agent writes its own report here, and an operator reads
+those of every site, each by its own datacenter and within its own time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from confsync.edge.transport import Client
+from confsync.edge.writing import operation
+from confsync.model import limits
+from confsync.model.errors import SourceError, Torn, Unreachable
+from confsync.model.ids import Json, KeyPath, canonical
+from confsync.model.mirror import CONFLICTS, MIRROR, MOVED
+from confsync.model.snapshot import HEAD, Head, parse_head
+from confsync.model.writes import Write
+
+REPORTS = KeyPath("report/")
+
+
+class ConsulBoard:
+    """One node's report in its own datacenter."""
+
+    def __init__(self, client: Client, prefix: str, site: str, node: str) -> None:
+        self._client = client
+        self._prefix = f"{prefix}/"
+        self._key = KeyPath(f"{REPORTS}{site}/{node}")
+
+    async def post(self, report: Json) -> None:
+        """Put up a report in place of the one before."""
+        await self._client.write([operation(self._prefix, Write(self._key, canonical(report)))])
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        await self._client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteReading:
+    """What one site tells.
+
+    Shape: `problem` says why it could not be asked (empty = it was); `head` is what is published
+    there, or was copied there; `conflicts` maps a document to ``{"here", "home"}`` digests;
+    `reports` are the nodes' records as they wrote them.
+    """
+
+    site: str
+    problem: str = ""
+    home: bool = False
+    head: Head | None = None
+    conflicts: Mapping[str, Json] = field(default_factory=dict)
+    reports: Sequence[Json] = ()
+
+
+async def sites(client: Client) -> list[str]:
+    """Return the datacenters that this Consul knows, sorted. Raises SourceError."""
+    reply = await client.http.request("GET", "/v1/catalog/datacenters")
+    try:
+        return sorted(str(name) for name in json.loads(reply.body))
+    except (ValueError, TypeError) as error:
+        raise Torn(f"Consul's list of datacenters cannot be read: {error}") from error
+
+
+async def read_site(client: Client, prefix: str, site: str) -> SiteReading:
+    """Return what a site tells, or why it could not be asked; never raises.
+
+    Why a time of its own: a line that is cut without a word makes Consul wait for half a minute.
+    """
+    try:
+        async with asyncio.timeout(limits.FLEET_S):
+            return await _read(client, prefix, site)
+    except TimeoutError:
+        fault: SourceError = Unreachable(f"no answer in {limits.FLEET_S:g} s")
+    except SourceError as error:
+        fault = error
+    return SiteReading(site, str(fault))
+
+
+async def _read(client: Client, prefix: str, site: str) -> SiteReading:
+    """Read a site.
+
+    Why the head by itself: a transaction hides what a token may not read, a plain read says so.
+    """
+    await client.http.request("GET", f"/v1/kv/{prefix}/{HEAD}", params=[("consistent", "1")])
+    keys = (HEAD, MIRROR, MOVED, CONFLICTS, KeyPath(f"{REPORTS}{site}/"))
+    found = await client.read([f"{prefix}/{key}" for key in keys], limits.CONSUL_TREE_BYTES)
+    at = {key.removeprefix(f"{prefix}/"): entry.value for key, entry in found.items()}
+    home = HEAD in at and MOVED not in at
+    record = HEAD if home else MIRROR
+    return SiteReading(
+        site,
+        home=home,
+        head=parse_head(at[record], record) if record in at else None,
+        conflicts=_record(at.get(CONFLICTS, b"{}"), CONFLICTS).get("documents", {}),
+        reports=[_record(raw, key) for key, raw in sorted(at.items()) if key.startswith(REPORTS)],
+    )
+
+
+def _record(raw: bytes, key: str) -> Json:
+    try:
+        record = json.loads(raw)
+    except ValueError as error:
+        raise Torn(f"{key} is not JSON") from error
+    if not isinstance(record, dict):
+        raise Torn(f"{key} is not a JSON object")
+    return record

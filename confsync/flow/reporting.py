@@ -1,0 +1,77 @@
+"""The status as others read it: told at each transition, and now and then without one.
+
+Separate because nobody here waits for whoever reads it: a board that is away, or refuses us,
+changes nothing but the age of what hangs there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from confsync.model import limits
+from confsync.model.errors import Denied, SourceError
+from confsync.model.ids import Json
+from confsync.model.status import Event, EventType, Status, report_of
+from confsync.ports import Board, Reporter
+
+
+class Reporting:
+    """Puts one node's report up; a reader orders two by `boot`, and within one by `seq`.
+
+    Shape: `about` goes into every report: version, and `boot`, which names one run of the agent.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        status: Callable[[], Status],
+        about: Json,
+        wall: Callable[[], str],
+        reporter: Reporter,
+    ) -> None:
+        self._board = board
+        self._status = status
+        self._about = about
+        self._wall = wall
+        self._reporter = reporter
+        self._posted: Json = None
+        self._due_s = 0.0
+        self._seq = 0
+        self._refused = ""
+
+    async def run(self) -> None:
+        """Post what changed, a burst of changes once; ends by being cancelled only."""
+        while True:
+            await self.look()
+            await asyncio.sleep(limits.REPORT_TICK_S)
+
+    async def look(self) -> None:
+        """Post if there is something to tell and it is time."""
+        now_s = asyncio.get_running_loop().time()
+        report = report_of(self._status())
+        news = report != self._posted and not self._refused
+        if not news and now_s < self._due_s:
+            return
+        self._seq += 1
+        try:
+            await self._board.post({
+                **report, **self._about, "seq": self._seq, "at": self._wall()
+            })  # fmt: skip
+        except SourceError as fault:
+            denied = isinstance(fault, Denied)
+            self._due_s = now_s + (limits.REPORT_EVERY_S if denied else limits.REPORT_RETRY_S)
+            self._refuse(str(fault) if denied else self._refused or "away")
+            return
+        self._posted, self._refused = report, ""
+        self._due_s = now_s + limits.REPORT_EVERY_S
+
+    def _refuse(self, why: str) -> None:
+        """Keep still until it is due; tell of a refusal once, since an outage is told already."""
+        if why not in {self._refused, "away"}:
+            self._reporter.emit(Event(EventType.REPORT_REFUSED, {"reason": why}))
+        self._refused = why
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        await self._board.close()

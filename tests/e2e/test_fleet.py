@@ -1,0 +1,159 @@
+"""What an operator sees of all sites, and what every agent writes for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.lab.pair import AWAY, HOME
+from tests.lab.site import NODE_KEY, PREFIX, Site
+from tests.lab.wait import wait_until
+
+if TYPE_CHECKING:
+    from tests.lab import Lab
+    from tests.lab.consul import ConsulServer
+    from tests.lab.pair import Pair
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+
+NODE = "lab-edge-1"
+
+
+@pytest.fixture
+def osl(lab: Lab, pair: Pair) -> Site:
+    consul = {"address": pair.away.url, "home_datacenter": HOME}
+    settings = {"site": AWAY, "source": {"consul": consul}, "replicate": {"enabled": True}}
+    return Site(lab, consul=pair.away, bfd=False, settings=settings)
+
+
+def report(server: ConsulServer, site: str = AWAY, node: str = NODE) -> Any:
+    return json.loads(server.kv.get(f"{PREFIX}/report/{site}/{node}") or b"null")
+
+
+def tell(
+    server: ConsulServer, site: str, node: str, state: str, age_s: float = 1, **more: Any
+) -> None:
+    """Write a report as an agent would have."""
+    at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
+    said = {"state": state, "at": at, "site": site, "node": node, "role": "edge", "reason": ""}
+    said |= {"applied": 1, "next": "", "seq": 1, "boot": "x", **more}
+    server.kv.put(f"{PREFIX}/report/{site}/{node}", json.dumps(said))
+
+
+def fleet(site: Site, *words: str) -> tuple[int, Any, str]:
+    """Return exit code, data and text."""
+    told = site.run("status", *(words or ("--sites",)))
+    data = site.run("status", *(words or ("--sites",)), "--json")
+    return data.returncode, json.loads(data.stdout).get("data"), told.stdout + told.stderr
+
+
+def test_a_transition_is_reported_and_seen_from_the_other_site(osl: Site, pair: Pair) -> None:
+    osl.start()
+    wait_until("it is told", lambda: (report(pair.away) or {}).get("state") == "in-sync", 5)
+    change = osl.push(osl.document(announce={"one": "203.0.113.0/24"}))
+    wait_until("the change is told", lambda: report(pair.away)["applied"] == change, 10)
+    assert (AWAY, NODE, "edge") == tuple(report(pair.away)[n] for n in ("site", "node", "role"))
+    assert "203.0.113.0" not in json.dumps(report(pair.away)), "no values"
+    osl.agent.settings["source"]["consul"]["address"] = pair.home.url
+    osl.agent.write_settings()
+    code, data, text = fleet(osl)
+    assert (0, [HOME, AWAY]) == (code, [one["site"] for one in data["sites"]]), text
+    assert [(NODE, "in-sync")] == [(one["node"], one["state"]) for one in data["nodes"]]
+    assert {"home": True, "change": change, "behind": 0}.items() <= data["sites"][0].items()
+    assert {"home": False, "change": change, "behind": 0}.items() <= data["sites"][1].items()
+
+
+def test_a_consul_that_was_away_gets_the_newest_state(osl: Site, pair: Pair) -> None:
+    osl.start()
+    wait_until("it is told", lambda: report(pair.away))
+    boot = report(pair.away)["boot"]
+    pair.away.stop()
+    try:
+        assert osl.run("agent", "pause", "--reason", "INC-7").returncode == 0
+    finally:
+        pair.away.cont()
+    told = wait_until("it is told", lambda: report(pair.away)["state"] == "frozen", 30)
+    assert told
+    assert (boot, True) == (report(pair.away)["boot"], "INC-7" in report(pair.away)["frozen_by"])
+
+
+@pytest.fixture
+def watcher(osl: Site, pair: Pair) -> Site:
+    """Give somebody who looks from home, with reports of four nodes."""
+    for server in (pair.home, pair.away):
+        server.kv.put(f"{PREFIX}/desired/common/x", "{}")
+    tell(pair.home, HOME, "bgo-edge-1", "in-sync")
+    tell(pair.home, HOME, "bgo-nat-1", "in-sync", role="nat")
+    tell(pair.away, AWAY, "osl-edge-1", "in-sync", age_s=3600)
+    tell(pair.away, AWAY, "osl-nat-1", "halted", reason="rollback failed", next="do it", role="nat")
+    osl.agent.settings["source"]["consul"]["address"] = pair.home.url
+    return osl
+
+
+def test_a_node_that_is_silent_is_not_what_it_was(watcher: Site) -> None:
+    code, data, text = fleet(watcher)
+    states = {one["node"]: one["state"] for one in data["nodes"]}
+    assert {"in-sync", "silent", "halted"} == set(states.values())
+    assert ("silent", 5) == (states["osl-edge-1"], code)
+    assert "osl-edge-1  SILENT  #1  its last report, in-sync, is 1h00m old" in text
+    assert "osl-nat-1  HALTED  #1  rollback failed  next: do it" in text
+    assert "bgo-edge-1" not in text, "only those with problems are listed"
+
+
+@pytest.mark.parametrize(
+    ("words", "names", "code"),
+    [
+        ((HOME,), {"bgo-edge-1", "bgo-nat-1"}, 0),
+        (("*-nat-*",), {"bgo-nat-1", "osl-nat-1"}, 5),
+        (("--role", "nat", "--site", "b*"), {"bgo-nat-1"}, 0),
+        (("--node", "osl-edge-1"), {"osl-edge-1"}, 69),
+        (("--problems",), {"osl-edge-1", "osl-nat-1"}, 5),
+        (("nobody",), set(), 0),
+    ],
+)
+def test_selectors(watcher: Site, words: tuple[str, ...], names: set[str], code: int) -> None:
+    found, data, text = fleet(watcher, *words)
+    assert (code, names) == (found, {one["node"] for one in data["nodes"]}), text
+
+
+def test_a_site_that_hangs_is_named_and_the_others_are_shown(watcher: Site, pair: Pair) -> None:
+    pair.away.stop()
+    try:
+        code, data, text = fleet(watcher)
+    finally:
+        pair.away.cont()
+    assert (69, True) == (code, f"{AWAY}: could not be asked: no answer in 3 s" in text), text
+    assert {"bgo-edge-1", "bgo-nat-1"} == {one["node"] for one in data["nodes"]}
+
+
+def test_conflicts_are_shown_with_what_ends_them(osl: Site) -> None:
+    osl.start()
+    osl.put(osl.document(announce={"two": "198.51.100.0/24"}))
+    wait_until("it is known", lambda: osl.status()["mirror"]["conflicts"])
+    wait_until("it is written", lambda: fleet(osl)[1]["sites"][1]["conflicts"])
+    text = fleet(osl)[2]
+    assert f"confsync push TREE -m WHY --take {AWAY}:{NODE_KEY}" in text
+    assert f"confsync push TREE -m WHY --drop {AWAY}:{NODE_KEY}" in text
+    assert "edited here and kept" in osl.run("status").stdout
+
+
+def test_a_token_that_may_not_read_is_said(lab: Lab) -> None:
+    server = lab.consul(acl=True)
+    token = lab.folder / "token"
+    token.write_text(server.kv.new_token("nobody", 'key_prefix "other/" { policy = "read" }'))
+    source = {"consul": {"token_file": str(token)}}
+    site = Site(lab, consul=server, bfd=False, settings={"source": source})
+    code, _, text = fleet(site)
+    assert (69, True) == (code, "dc1: could not be asked" in text and "403" in text)
+
+
+def test_without_settings_the_fleet_is_shown(watcher: Site, pair: Pair) -> None:
+    watcher.agent.write_settings()
+    argv = [*watcher.agent.command("status"), "--config", str(watcher.lab.folder / "none.toml")]
+    env = {**watcher.agent.env, "CONSUL_HTTP_ADDR": pair.home.url}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (5, True) == (done.returncode, "osl-nat-1" in done.stdout), done.stdout + done.stderr
