@@ -59,6 +59,11 @@ def test_agents_apply_the_sample_tree_over_tls_from_three_servers_with_their_own
         for node in sites.nodes.values()
     }
 
+    for node in sites.nodes.values():
+        checked = node.run("agent", "run", "--check-config", "--online")
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert "[-]" not in checked.stdout
+
     document = sites.nodes["osl-compute-01"].document()
     document["announce"]["more"] = "198.51.100.0/24"
     sites.write("nodes/osl-compute-01/bgp", json.dumps(document))

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
 from confsync.edge.transport import Client
@@ -64,7 +65,7 @@ class Rights:
         self, record: KeyPath, layers: Sequence[LayerPath], report: KeyPath
     ) -> Iterator[Check]:
         """Yield what every agent needs."""
-        yield "consul", self._clock
+        yield "consul", partial(self._clock, record)
         keys = [record, *map(manifest_key, layers), *(document_key(one, PROBE) for one in layers)]
         for key in (*keys, KeyPath(f"changes/{PROBE}"), KeyPath(f"blobs/{PROBE}"), CONFLICTS):
             yield f"read {key}", self._reads(key)
@@ -84,10 +85,10 @@ class Rights:
         for key in (record, KeyPath(f"manifest/{PROBE}"), KeyPath(f"blobs/{PROBE}")):
             yield f"read {key} at home", self._reads(key)
 
-    async def _clock(self) -> str:
+    async def _clock(self, key: KeyPath) -> str:
         """Ask for a leader, and compare clocks: ages of reports and freezes are wall time."""
         reply = await self._client.http.request(
-            "GET", f"/v1/kv/{self._prefix}/{PROBE}", params=[("consistent", "1")]
+            "GET", f"/v1/kv/{self._prefix}/{key}", params=[("consistent", "1")]
         )
         try:
             there = parsedate_to_datetime(reply.headers.get("Date", ""))
