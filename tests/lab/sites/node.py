@@ -1,6 +1,6 @@
 """A host of a site: its BIRD, and an agent of ours whose Consul is the site's.
 
-Separate because what an agent is told of sites is said in one place: `settings`.
+Separate because what an agent is told of sites is said in one place: `across_sites`.
 """
 
 from __future__ import annotations
