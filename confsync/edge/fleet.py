@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from confsync.edge.online import may_read
 from confsync.edge.transport import Client
 from confsync.edge.writing import operation
 from confsync.model import limits
@@ -86,7 +87,7 @@ async def _read(client: Client, prefix: str, site: str) -> SiteReading:
 
     Why the head by itself: a transaction hides what a token may not read, a plain read says so.
     """
-    await client.http.request("GET", f"/v1/kv/{prefix}/{HEAD}", params=[("consistent", "1")])
+    await may_read(client, prefix, HEAD)
     keys = (HEAD, MIRROR, MOVED, CONFLICTS, KeyPath(f"{REPORTS}{site}/"))
     found = await client.read([f"{prefix}/{key}" for key in keys], limits.CONSUL_TREE_BYTES)
     at = {key.removeprefix(f"{prefix}/"): entry.value for key, entry in found.items()}

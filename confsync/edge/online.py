@@ -54,6 +54,21 @@ async def ask(checks: Iterable[Check]) -> list[Finding]:
     return findings
 
 
+async def may_write(client: Client, prefix: str, key: KeyPath) -> None:
+    """Raise Denied where a token may not write a key; nothing is written."""
+    op: Json = {"Verb": "cas", "Key": f"{prefix}/{key}", "Value": "", "Index": NEVER}
+    try:
+        await client.write([op])
+    except Conflict:
+        return
+    raise SourceError(f"Consul took a write that could not win, of {key}")
+
+
+async def may_read(client: Client, prefix: str, key: KeyPath) -> None:
+    """Raise Denied where a token may not read a key; a transaction would say that it is empty."""
+    await client.http.request("GET", f"/v1/kv/{prefix}/{key}", params=[("consistent", "1")])
+
+
 class Rights:
     """What a token may do below one prefix of one datacenter; every check returns a warning."""
 
@@ -101,20 +116,15 @@ class Rights:
 
     def _reads(self, key: KeyPath) -> Callable[[], Awaitable[str]]:
         async def check() -> str:
-            path = f"/v1/kv/{self._prefix}/{key}"
-            await self._client.http.request("GET", path, params=[("consistent", "1")])
+            await may_read(self._client, self._prefix, key)
             return ""
 
         return check
 
     def _writes(self, key: KeyPath) -> Callable[[], Awaitable[str]]:
         async def check() -> str:
-            op: Json = {"Verb": "cas", "Key": f"{self._prefix}/{key}", "Value": "", "Index": NEVER}
-            try:
-                await self._client.write([op])
-            except Conflict:
-                return ""
-            raise SourceError(f"Consul took a write that could not win, of {key}")
+            await may_write(self._client, self._prefix, key)
+            return ""
 
         return check
 

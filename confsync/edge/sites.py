@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from confsync.edge.online import may_read, may_write
 from confsync.edge.publish import Published, Record, Tree, publish
 from confsync.edge.transport import Client
 from confsync.edge.writing import operation
+from confsync.model.change import change_key
 from confsync.model.errors import Conflict, HomeMoved, Torn
 from confsync.model.ids import Digest, KeyPath, LayerPath, canonical, digest
 from confsync.model.mirror import COPYING, MIRROR, MOVED, moved_to
@@ -37,6 +39,8 @@ class Edit:
 async def read_edit(client: Client, prefix: str, site: str, key: KeyPath) -> Edit:
     """Return a document of a site. Raises Conflict when it is what home gave, SourceError."""
     layers = _layers_of(key)
+    for one in (MIRROR, key):
+        await may_read(client, prefix, one)
     found = await _read(client, prefix, [MIRROR, key, *(manifest_key(one) for one in layers)])
     if MIRROR not in found:
         raise Conflict(f"nothing was ever copied to {site}; its documents are its own")
@@ -70,6 +74,8 @@ async def move_home(
     if any(key.startswith(COPYING) for key in found):
         raise Conflict(f"a copy to {to} is at work, or was cut; wait for its end")
     copied = _complete(found, MIRROR)
+    for key in (HEAD, MOVED, change_key(copied.change + 1)):
+        await may_write(new, prefix, key)  # before nobody may publish anywhere
     if old is not None:
         await _leave(old, prefix, to, copied, record)
     return await publish(new, prefix, documents, record, arriving=True)
