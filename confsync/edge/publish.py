@@ -260,15 +260,23 @@ def _history(
     result: Published,
     layers: Collection[LayerPath],
 ) -> Write:
-    """Return the write of the change's record: each path with its digest before and after."""
+    """Return the write of the change's record: each path with its digest before and after.
+
+    Why some are left out: a record is one key, and thousands of documents at once do not fit in it.
+    Then nobody is told who wrote them, and a push that died must be done again as it was.
+    """
     paths = (*result.written, *result.removed, *result.adopted)
     documents = {
         key: [state.recorded.get(key), digest(wanted[key]) if key in wanted else None]
         for key in paths
     }
     concerned = {*layers, *(layer for layer in state.manifests if _gives_up(head, layer))}
-    record = {**head.as_json(), "documents": documents, "layers": sorted(concerned)}
-    return Write(change_key(head.change), canonical(record))
+    told = {**head.as_json(), "layers": sorted(concerned)}
+    record = Write(change_key(head.change), canonical({**told, "documents": documents}))
+    if record.size_bytes > limits.RECORD_BYTES:
+        told |= {"documents": {}, "left_out": len(documents)}
+        record = Write(change_key(head.change), canonical(told))
+    return record
 
 
 def _documents(state: State, wanted: Mapping[str, bytes], result: Published) -> Iterator[Write]:

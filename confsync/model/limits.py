@@ -32,6 +32,7 @@ TXN_OPS: Final = 64
 TXN_BYTES: Final = 350 * 1024
 CHANGES_KEPT: Final = 200
 HEAD_BYTES: Final = 16 * 1024
+RECORD_BYTES: Final = 256 * 1024  # of one change; some two thousand documents
 CONSUL_TREE_BYTES: Final = 32 * 1024 * 1024  # the whole fleet's tree, read by `push` only
 CONSUL_ERROR_CHARS: Final = 256
 CONSUL_RETRY_AFTER_S: Final = 60.0  # the most that a server may ask us to wait
@@ -127,6 +128,21 @@ REPORT_RETRY_S: Final = 5.0
 REPORT_SILENT_S: Final = 3 * REPORT_EVERY_S  # a report that is older tells of the past
 FLEET_S: Final = 3.0  # for one site to answer
 
+# --- MQTT
+MQTT_EVENTS: Final = 1_000  # that wait for a broker, on disk
+MQTT_BATCH: Final = 50
+MQTT_TEXT_CHARS: Final = 1_000
+MQTT_PASSWORD_BYTES: Final = 1_024
+MQTT_CONNECT_S: Final = 5.0
+MQTT_ANSWER_S: Final = 10.0
+MQTT_BYE_S: Final = 2.0  # for each of the last two words
+MQTT_KEEPALIVE_S: Final = 15  # a broker that hangs is noticed at twice that
+MQTT_WILL_S: Final = 30  # before a lost connection is told: it may come back
+MQTT_STATE_S: Final = 180  # then a state is worth nothing, and the broker forgets it
+MQTT_TICK_S: Final = 1.0
+MQTT_RETRY_MIN_S: Final = 1.0
+MQTT_RETRY_MAX_S: Final = 60.0
+
 # --- agent
 PULSE_S: Final = 5.0  # between two short looks for a foreign hand (measured: 0.2 ms each)
 STALE_AFTER_S: Final = 130.0
@@ -146,6 +162,7 @@ HTTP_STOP_S: Final = 1.0
 LOCAL_CALL_S: Final = STOP_S + 10.0
 SETTINGS_BYTES: Final = 256 * 1024
 
+assert MQTT_STATE_S > 2 * REPORT_EVERY_S, "a state that is told again does not expire before"
 assert LEASE_RENEW_S + CONSUL_READ_S <= LEASE_TTL_S, "a renewal that fails is known in time"
 assert CONSUL_WAIT_S + CONSUL_WAIT_SLACK_S < STALE_AFTER_S, "an idle watch must not look stale"
 assert WATCHDOG_FEED_S * 2 < WATCHDOG_S, "one missed feed must not kill the agent"

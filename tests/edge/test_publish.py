@@ -293,6 +293,22 @@ async def test_a_torn_push_never_reads_complete(
     assert Standing.COMPLETE in standings
 
 
+async def test_a_push_of_thousands_is_published_and_can_be_done_again(
+    consul_server: ConsulServer,
+) -> None:
+    tree = large(1, 4000)
+    async with opened(CutClient, consul_server) as client:
+        client.left = 70
+        with pytest.raises(Unreachable):
+            await publish(client, PREFIX, tree, RECORD)
+    async with opened(Client, consul_server) as client:
+        assert 2 == (await publish(client, PREFIX, tree, LATER)).change
+        assert (await publish(client, PREFIX, tree, LATER)).nothing
+    assert {} == stored(consul_server, "changes/1")["documents"]
+    assert 4000 == stored(consul_server, "changes/1")["left_out"]
+    assert 4000 == len(consul_server.kv.keys(f"{PREFIX}/desired/"))
+
+
 async def test_old_changes_are_deleted(
     consul_server: ConsulServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
