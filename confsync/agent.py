@@ -24,6 +24,7 @@ from confsync.flow.announce import Announcer, ended
 from confsync.flow.guard import beside, to_completion
 from confsync.flow.passed import Pass
 from confsync.flow.recover import recover
+from confsync.flow.reporting import Everyone
 from confsync.flow.show import Showing
 from confsync.flow.transact import Room
 from confsync.host import logs, toml
@@ -104,7 +105,7 @@ class Agent:
         self._journal = journal
         self._notifier = notifier
         self._metrics = Metrics(settings.site, settings.role)
-        self._reporter = logs.LogReporter(self._metrics.count)
+        self._reporter = Everyone(logs.LogReporter(self._metrics.count))
         self._announcer = Announcer(self._reporter)
         self._hearts = Heartbeats(time.monotonic)
         self._beat = self._hearts.register("reconcile", limits.WATCHDOG_S)
@@ -320,6 +321,7 @@ class Agent:
         """Return the metrics."""
         self._metrics.observe(self.status())
         self._metrics.requests(self._wired.source.requests)
+        self._metrics.mqtt(self._wired.mqtt.stats if self._wired.mqtt else None)
         return self._metrics.render(accept)
 
     async def explain(self, key: str, node: str) -> Json:
@@ -391,5 +393,6 @@ class Agent:
 
     def _begin(self) -> Wired:
         wired, own = self._wire(), self._settings
-        self._showing.introduce(own.node, own.site, own.role, wired.source.name, wired.mirror)
+        self._showing.introduce(own.node, own.site, own.role, wired.source.name, wired)
+        self._reporter.also = wired.mqtt
         return wired

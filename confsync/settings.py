@@ -22,6 +22,7 @@ from confsync.drivers.bird.driver import BirdSettings
 from confsync.drivers.lvm.driver import LvmSettings
 from confsync.edge.consul import ConsulSettings
 from confsync.edge.http import HttpSettings
+from confsync.edge.mqtt import MqttSettings
 from confsync.host import toml
 from confsync.host.logs import Level
 from confsync.model.errors import BadSettings, nearest
@@ -142,6 +143,7 @@ class Settings(Part):
     drift: DriftSettings = DriftSettings()
     replicate: ReplicateSettings = ReplicateSettings()
     http: HttpSettings = HttpSettings()
+    mqtt: MqttSettings = MqttSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="before")

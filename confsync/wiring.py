@@ -24,6 +24,7 @@ from confsync.edge.endpoint import Token, token_path
 from confsync.edge.fleet import ConsulBoard
 from confsync.edge.lease import ConsulLease
 from confsync.edge.mirror import ConsulHome, ConsulMirror
+from confsync.edge.mqtt import Mqtt
 from confsync.edge.online import Finding, ask
 from confsync.edge.transport import Client
 from confsync.flow.adopt import Adopter
@@ -39,7 +40,9 @@ from confsync.host.facts import HostFacts
 from confsync.host.journal import SqliteJournal, now
 from confsync.host.logs import LogReporter
 from confsync.host.memory import FileMemory
+from confsync.host.ring import DiskRing
 from confsync.host.state import HostLock, private_dir
+from confsync.model import limits
 from confsync.model.errors import ConfsyncError, Held, HostBusy, UnknownKey
 from confsync.model.ids import NAME, DriverName, Json, KeyPath, NodeId, RoleId, SectionName, SiteId
 from confsync.model.machine import State
@@ -48,7 +51,8 @@ from confsync.model.policy import Budgets
 from confsync.model.section import AnySection, Ownership
 from confsync.model.snapshot import HEAD, QuietPeriod
 from confsync.model.status import MirrorStatus, Status
-from confsync.ports import Companion, Driver, Reporter, Source
+from confsync.ports import Driver, Reporter, Source
+from confsync.ports.site import Board, Companion
 from confsync.settings import Settings, name_parts
 
 SECTIONS: Mapping[SectionName, AnySection] = {
@@ -67,12 +71,17 @@ class Wired:
     room: Room
     explainer: Explainer
     replicator: Replicator | None = None
-    reporting: Reporting | None = None
+    reporting: tuple[Reporting, ...] = ()
+    mqtt: Mqtt | None = None
 
     @property
     def companions(self) -> tuple[Companion, ...]:
         """Return what works beside the passes of this host."""
-        return tuple(one for one in (self.replicator, self.reporting) if one)
+        return tuple(one for one in (self.replicator, *self.reporting, self.mqtt) if one)
+
+    def broker(self) -> str | None:
+        """Return why the MQTT broker does not hear us, empty = it does, None = there is none."""
+        return self.mqtt.stats.problem if self.mqtt else None
 
     def mirror(self) -> MirrorStatus | None:
         """Return how the site's copy stands, where this agent may make it."""
@@ -137,15 +146,21 @@ def replicator_of(settings: Settings, reporter: Reporter) -> Replicator | None:
 
 def reporting_of(
     settings: Settings, status: Callable[[], Status], reporter: Reporter
-) -> Reporting | None:
-    """Return what tells others of this node, where there is a Consul to tell it in."""
-    if settings.source.kind != "consul":
-        return None
-    consul = settings.source.consul
-    client = Client(consul.endpoint(), consul.token())
-    board = ConsulBoard(client, settings.source.prefix, settings.site, settings.node)
-    about = {"version": __version__, "boot": secrets.token_hex(4)}
-    return Reporting(board, status, about, now, reporter)
+) -> tuple[tuple[Reporting, ...], Mqtt | None]:
+    """Return what tells others of this node: in Consul, and through a broker."""
+    prefix, node = settings.source.prefix, (settings.site, settings.node)
+    boot = secrets.token_hex(4)
+    mqtt = None
+    boards: list[Board] = []
+    if settings.source.kind == "consul":
+        consul = settings.source.consul
+        boards.append(ConsulBoard(Client(consul.endpoint(), consul.token()), prefix, *node))
+    if broker := settings.mqtt.broker():
+        ring = DiskRing(settings.state_dir / "mqtt.db", limits.MQTT_EVENTS)
+        mqtt = Mqtt(broker, prefix, node, boot, now, ring)
+        boards.append(mqtt)
+    about = {"version": __version__, "boot": boot}
+    return tuple(Reporting(board, status, about, now, reporter) for board in boards), mqtt
 
 
 def ends_of(settings: Settings) -> tuple[ConsulHome, ConsulMirror]:
@@ -224,8 +239,8 @@ def wire(settings: Settings, room: Room, status: Callable[[], Status] | None = N
     another = functools.partial(names_of_another, settings=settings)
     explainer = Explainer(parts, SECTIONS, source, facts, rules, another)
     replicator = replicator_of(settings, own.reporter)
-    reporting = reporting_of(settings, status, own.reporter) if status else None
-    return Wired(source, parts, reconciler, own, explainer, replicator, reporting)
+    reporting, mqtt = reporting_of(settings, status, own.reporter) if status else ((), None)
+    return Wired(source, parts, reconciler, own, explainer, replicator, reporting, mqtt)
 
 
 @contextlib.asynccontextmanager

@@ -52,7 +52,7 @@ class Endpoint:
                 f"https://host:port or unix:///path"
             )
         if parts.scheme == "https":
-            tls = _tls(ca_file, cert_file, key_file)
+            tls = tls_context("source.consul", ca_file, cert_file, key_file)
             return cls(endpoint.host, endpoint.port, "", tls)
         if ca_file or cert_file or key_file:
             raise BadSettings(f"source.consul: certificates are set, but {address!r} is not https")
@@ -84,17 +84,20 @@ def _port(address: str) -> int:
         raise BadSettings(f"source.consul.address {address!r}: {error}") from error
 
 
-def _tls(ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
-    """Return a context that verifies the server and shows our certificate, if there is one."""
+def tls_context(table: str, ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
+    """Return a context that verifies the server and shows our certificate, if there is one.
+
+    Shape: `table` is where the settings stand, for messages. Raises: BadSettings.
+    """
     if key_file and not cert_file:
-        raise BadSettings("source.consul.key_file is set, but cert_file is not")
+        raise BadSettings(f"{table}.key_file is set, but cert_file is not")
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
         if cert_file:
             context.load_cert_chain(cert_file, key_file or None)
     except (OSError, ssl.SSLError) as error:
         raise BadSettings(
-            f"source.consul: certificates cannot be loaded (ca_file={ca_file!r}, "
+            f"{table}: certificates cannot be loaded (ca_file={ca_file!r}, "
             f"cert_file={cert_file!r}, key_file={key_file!r}): {error}"
         ) from error
     return context

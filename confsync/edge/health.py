@@ -41,7 +41,14 @@ def readiness(status: Status, lag_s: float | None = None) -> tuple[Finding, ...]
         Finding("tx", not halted, f"halted: {status.reason}" if halted else "ok"),
         Finding("source", not lags, _knowledge(status)),
         Finding("drivers", True, "warn: " + "; ".join(problems) if problems else "ok"),
+        *_broker(status),
     )
+
+
+def _broker(status: Status) -> tuple[Finding, ...]:
+    """Return what a broker is to readiness: told, and never a reason."""
+    told = f"warn: {status.broker}" if status.broker else "ok"
+    return () if status.broker is None else (Finding("mqtt", True, told),)
 
 
 def _knowledge(status: Status) -> str:
@@ -67,6 +74,9 @@ def health_document(status: Status) -> Json:
     for name, driver in status.drivers.items():
         word = Health.WARN if driver.problem else Health.PASS
         checks[f"{name}:driver"] = [{"componentType": "component", "status": word}]
+    if status.broker is not None:
+        word = Health.WARN if status.broker else Health.PASS
+        checks["mqtt:broker"] = [{"componentType": "component", "status": word}]
     return {
         "status": lamps.health,
         "health": "false" if lamps.health is Health.FAIL else "true",

@@ -24,6 +24,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from confsync import __version__
+from confsync.edge.mqtt import MqttStats
 from confsync.model.status import RECONCILE_RESULTS, AgentState, Event, EventType, Status
 
 DRIVERS: Final = ("bird",)
@@ -35,6 +36,8 @@ REASONS: Final = ("syntax", "schema", "policy", "semantic")
 PHASES: Final = ("plan", "apply", "verify", "rollback")
 CONSUL_OPS: Final = ("watch", "txn", "write", "read")
 CONSUL_CODES: Final = ("200", "403", "404", "409", "500", "error")
+MQTT_KINDS: Final = ("online", "state", "event")
+MQTT_RESULTS: Final = ("sent", "failed", "dropped")
 SPANS_S: Final = (0.01, 0.1, 1.0, 10.0, 60.0)
 LAGS_S: Final = (0.001, 0.01, 0.1, 1.0, 10.0)
 
@@ -114,6 +117,8 @@ class Metrics:
         self._consul_at = gauge(
             "consul_last_success_timestamp_seconds", "When the source was last read."
         )
+        self._mqtt_up = gauge("mqtt_connected", "1 if the broker hears us.")
+        self._mqtt_queued = gauge("mqtt_queue_messages", "Events that wait for the broker.")
         self._driver_up = gauge("driver_up", "1 if the subsystem answers.", "driver")
         self._sessions = gauge("bgp_sessions", "BGP sessions by state.", "family", "state")
         self._expected = gauge("bgp_sessions_expected", "BGP sessions that should be up.", "family")
@@ -148,6 +153,10 @@ class Metrics:
         self._guards = counter("guard_blocks_total", "Changes stopped by a guard.", guard=GUARDS)
         self._requests = counter(
             "consul_requests_total", "Requests to Consul.", op=CONSUL_OPS, code=CONSUL_CODES
+        )
+        self._mqtt_reconnects = counter("mqtt_reconnects_total", "Connections to the broker lost.")
+        self._mqtt_messages = counter(
+            "mqtt_messages_total", "Messages for the broker.", kind=MQTT_KINDS, result=MQTT_RESULTS
         )
         self._lines = counter("log_messages_total", "Log lines.", level=LEVELS)
 
@@ -240,6 +249,23 @@ class Metrics:
             new = count - self._counted.get((op, code), 0)
             self._requests.labels(*labels).inc(max(new, 0))
             self._counted[op, code] = count
+
+    def mqtt(self, stats: MqttStats | None) -> None:
+        """Bring everything about the broker up to what its adapter has counted; None = off."""
+        if stats is None:
+            return
+        self._mqtt_up.set(stats.connected)
+        self._mqtt_queued.set(stats.queued)
+        self._grow(self._mqtt_reconnects, ("mqtt", ""), stats.reconnects)
+        for (kind, result), count in stats.messages.items():
+            series = self._mqtt_messages.labels(kind, result)
+            self._grow(series, (kind, result), count)
+
+    def _grow(self, counter: Counter, key: tuple[str, str], count: int) -> None:
+        """Bring a counter up to a count; one that begins anew adds from there."""
+        before = self._counted.get(key, 0)
+        counter.inc(count - before if count >= before else count)
+        self._counted[key] = count
 
     def log_line(self, level: str) -> None:
         """Count one line of the log."""

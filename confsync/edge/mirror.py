@@ -46,7 +46,7 @@ from confsync.model.snapshot import (
     parse_manifest,
 )
 from confsync.model.writes import Entry, Write
-from confsync.ports import Fence
+from confsync.ports.site import Fence
 
 MANIFESTS: Final = KeyPath("manifest/")
 DOCUMENTS: Final = KeyPath("desired/")

@@ -33,7 +33,8 @@ from confsync.model.mirror import (
 from confsync.model.snapshot import Phase, document_key
 from confsync.model.status import Event, EventType, MirrorStatus
 from confsync.model.writes import Write
-from confsync.ports import Fence, Home, Lease, Mirror, Reporter
+from confsync.ports import Reporter
+from confsync.ports.site import Fence, Home, Lease, Mirror
 
 LEASE: Final = "replicate"
 OLDER: Final = "older:head"

@@ -61,6 +61,7 @@ class Scene:
     last: LastTxn | None = None
     before: Status | None = None
     mirror: MirrorStatus | None = None
+    broker: str | None = None
 
 
 def status_of(scene: Scene, found: Pass) -> Status:
@@ -90,6 +91,7 @@ def status_of(scene: Scene, found: Pass) -> Status:
         warnings=_warnings(scene, found),
         last_transaction=_last(scene.last),
         mirror=scene.mirror,
+        broker=scene.broker,
     )
 
 

@@ -13,7 +13,22 @@ from confsync.model import limits
 from confsync.model.errors import Denied, SourceError
 from confsync.model.ids import Json
 from confsync.model.status import Event, EventType, Status, report_of
-from confsync.ports import Board, Reporter
+from confsync.ports import Reporter
+from confsync.ports.site import Board
+
+
+class Everyone:
+    """Tells the log of each event, and whoever else listens with the settings of today."""
+
+    def __init__(self, log: Reporter) -> None:
+        self._log = log
+        self.also: Reporter | None = None
+
+    def emit(self, event: Event) -> None:
+        """Take note of one event; never waits."""
+        self._log.emit(event)
+        if self.also is not None:
+            self.also.emit(event)
 
 
 class Reporting:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 from confsync.flow.passed import Pass
 from confsync.flow.report import Scene, status_of
@@ -17,6 +18,16 @@ from confsync.model.errors import JournalDamaged, JournalTooNew
 from confsync.model.ids import NodeId, RoleId, SiteId
 from confsync.model.status import AgentState, MirrorStatus, SourceStatus, Status
 from confsync.ports import Journal, LastTxn
+
+
+class Beside(Protocol):
+    """What is told of that which works beside the passes."""
+
+    def mirror(self) -> MirrorStatus | None:
+        """Return how the site's copy stands, where this agent may make it."""
+
+    def broker(self) -> str | None:
+        """Return why the MQTT broker does not hear us, empty = it does, None = there is none."""
 
 
 class Showing:
@@ -33,7 +44,7 @@ class Showing:
         self._status: Status | None = None
         self._names = (NodeId(""), SiteId(""), RoleId(""))
         self._source = ""
-        self._mirror: Callable[[], MirrorStatus | None] = lambda: None
+        self._beside: Beside | None = None
         self.found = Pass()
         self.halted = ""
 
@@ -43,10 +54,10 @@ class Showing:
         site: str,
         role: str,
         source: str,
-        mirror: Callable[[], MirrorStatus | None],
+        beside: Beside,
     ) -> None:
-        """Take note of who we are, whom we listen to, and who tells of the site's copy."""
-        self._mirror = mirror
+        """Take note of who we are, whom we listen to, and what works beside us."""
+        self._beside = beside
         self._names = (NodeId(node), SiteId(site), RoleId(role))
         self._source = source
 
@@ -88,7 +99,8 @@ class Showing:
             paused=self._paused,
             last=self._last,
             before=self._status,
-            mirror=self._mirror(),
+            mirror=self._beside.mirror() if self._beside else None,
+            broker=self._beside.broker() if self._beside else None,
         )
         self._status = shown = status_of(scene, self.found)
         if not applying or shown.state is AgentState.STARTING:

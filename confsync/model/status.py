@@ -175,7 +175,8 @@ class Status:
     """What the agent says of itself at one moment.
 
     Shape: `reason` is one sentence, `next` the command to run (empty = nothing to do); `since` is
-    when this state began; `frozen_by` names who holds the node, when somebody does.
+    when this state began; `frozen_by` names who holds the node, when somebody does. `broker`
+    says why MQTT's does not hear us (empty = it does, None = there is none).
     """
 
     state: AgentState
@@ -197,6 +198,7 @@ class Status:
     warnings: tuple[str, ...] = ()
     last_transaction: LastTransaction | None = None
     mirror: MirrorStatus | None = None
+    broker: str | None = None
 
     @property
     def lamps(self) -> Lamps:
@@ -281,6 +283,18 @@ class EventType(StrEnum):
     SETTINGS_LOADED = "settings.loaded"
     SETTINGS_REJECTED = "settings.rejected"
 
+
+LOCAL: Final = frozenset(
+    {
+        EventType.STATE_CHANGED,
+        EventType.RECONCILED,
+        EventType.PHASE_DONE,
+        EventType.STEP_DONE,
+        EventType.SETTINGS_LOADED,
+        EventType.SETTINGS_REJECTED,
+    }
+)
+"""What stays on this host; all else travels to subscribers."""
 
 RECONCILE_RESULTS: Final = ("unchanged", "applied", "rejected", "failed", "held")
 

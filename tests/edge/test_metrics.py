@@ -21,6 +21,7 @@ FAMILIES = {
     "consul_requests_total", "driver_up", "bgp_sessions",
     "bgp_sessions_expected", "config_last_reload_successful",
     "config_last_reload_success_timestamp_seconds", "log_messages_total",
+    "mqtt_connected", "mqtt_messages_total", "mqtt_queue_messages", "mqtt_reconnects_total",
 }  # fmt: skip
 
 

@@ -6,8 +6,7 @@ Separate so that `flow` can be read and tested without any subsystem, network or
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -15,12 +14,10 @@ from typing import Any, Protocol
 from confsync.model.change import Change
 from confsync.model.ids import Digest, DriverName, Json, KeyPath, LayerPath, SectionName, TxnId
 from confsync.model.machine import State
-from confsync.model.mirror import Published, Standing
 from confsync.model.plan import Plan, Step
 from confsync.model.section import Observed
-from confsync.model.snapshot import Absence, Head, Manifest, Snapshot
+from confsync.model.snapshot import Absence, Snapshot
 from confsync.model.status import Event
-from confsync.model.writes import Entry, Write
 
 Sample = Json
 Checkpoint = Json
@@ -168,89 +165,6 @@ class Source(Closing, Protocol):
     @property
     def requests(self) -> Mapping[tuple[str, str], int]:
         """Return how often the source was asked, by operation and answer."""
-
-
-class Companion(Closing, Protocol):
-    """What works beside the passes of a host, and never for them."""
-
-    async def run(self) -> None:
-        """Work until cancelled; whatever it needs may be away."""
-
-
-class Board(Closing, Protocol):
-    """Where one node's report hangs for everybody to read."""
-
-    async def post(self, report: Json) -> None:
-        """Put up a report in place of the one before. Raises SourceError."""
-
-
-class Fence(Protocol):
-    """Proof that this agent alone acts for its site."""
-
-    async def check(self) -> None:
-        """Raise LeaseLost once another agent may act."""
-
-
-class Lease(Protocol):
-    """Who acts for a site; it never guards a host, a lock on its own disk does."""
-
-    def hold(self, name: str) -> AbstractAsyncContextManager[Fence]:
-        """Wait until this agent alone holds the name in its site, and hold it while inside."""
-
-
-class Home(Closing, Protocol):
-    """The datacenter where changes are published, from far."""
-
-    site: str
-
-    def wakes(self) -> AsyncGenerator[None, None]:
-        """Yield whenever something may have been published; a home that is away is no error."""
-
-    async def published(self, since: Head | None) -> Published | None:
-        """Return what differs from a head that was copied, all for None; None = nobody ever pushed.
-
-        Raises: SourceError; HomeMoved.
-        """
-
-    async def texts(self, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
-        """Return texts, each as its digest says. Raises SourceError, Torn for one that is gone."""
-
-
-class Mirror(Closing, Protocol):
-    """The copy in this datacenter; every write holds only while the fence does."""
-
-    site: str
-
-    def wakes(self) -> AsyncGenerator[None, None]:
-        """Yield whenever a document here may have changed."""
-
-    async def standing(self) -> Standing:
-        """Return how far the copy is. Raises SourceError."""
-
-    async def manifests(self, layers: Collection[LayerPath]) -> Mapping[LayerPath, Manifest]:
-        """Return the manifests of layers, where there are. Raises SourceError."""
-
-    async def entries(self, keys: Collection[KeyPath]) -> Mapping[KeyPath, Entry]:
-        """Return single keys, and all below those that end with a slash. Raises SourceError."""
-
-    async def tree(self) -> tuple[Mapping[LayerPath, Manifest], Mapping[KeyPath, Entry]]:
-        """Return all manifests and documents, of one moment. Raises SourceError."""
-
-    async def copy(
-        self,
-        fence: Fence,
-        standing: Standing,
-        head: Head,
-        prepare: Sequence[Write],
-        writes: Sequence[Write],
-    ) -> None:
-        """Write a copy whole, or so that another agent can finish it; its record goes last.
-
-        Raises: LeaseLost, Conflict, SourceError.
-        """
-
-    async def note(self, fence: Fence, writes: Sequence[Write]) -> None:
-        """Write keys that no reader goes by, in one transaction. Raises as `copy`."""
 
 
 @dataclass(frozen=True, slots=True)
