@@ -16,7 +16,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import large, startup
+from tests.bench import large, sites, startup
 from tests.bench.figures import Report
 from tests.bench.processes import CountingProxy, cpu_ms, rss_mb
 from tests.bench.stages import Trees, profile
@@ -52,6 +52,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="n 20, 5 starts, no idle counting")
     parser.add_argument("--stages", action="store_true", help="only: where a transaction's time is")
     parser.add_argument("--large", action="store_true", help="only: 300 peers, 100,000 routes")
+    parser.add_argument("--sites", action="store_true", help="only: two sites, and MQTT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     found = parser.parse_args()
     if found.quick:
@@ -224,7 +225,12 @@ def main() -> None:
         if given.stages:
             stages(lab, given)
             return
-        report = large.measured(lab, setting(), given.n) if given.large else compare(lab, given)
+        if given.large:
+            report = large.measured(lab, setting(), given.n)
+        elif given.sites:
+            report = sites.measured(lab, setting(), given.n)
+        else:
+            report = compare(lab, given)
     sys.stdout.write(report.text() + "\n")
     if given.json:
         given.json.write_text(json.dumps(report.as_json(), indent=1) + "\n")
