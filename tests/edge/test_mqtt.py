@@ -288,6 +288,29 @@ async def test_user_and_password_are_read_at_each_connection(lab: Lab) -> None:
         await until("a file that is gone is told", lambda: "secret" in voice.stats.problem)
 
 
+async def test_a_right_to_write_below_its_own_prefix_is_all_that_a_node_needs(lab: Lab) -> None:
+    folder = lab.folder / "broker"
+    folder.mkdir()
+    (folder / "acl").write_text("topic read #\npattern write confsync/v1/bgo/%u/#\n")
+    passwords = folder / "passwords"
+    passwords.touch()
+    lines = ("allow_anonymous true", f"password_file {passwords}", f"acl_file {folder / 'acl'}")
+    broker = lab.keep(Mosquitto(folder, lines))
+    broker.password("n1", "right")
+    broker.restart()
+    secret = lab.folder / "secret"
+    secret.write_text("right\n")
+    listener = lab.keep(await asyncio.to_thread(Listener, broker))
+    voice = Voice(lab, MqttSettings(url=URL, username="n1", password_file=str(secret)))
+    voice.emit(event(1))
+    async with running(voice):
+        await voice.state()
+        await until("the event", lambda: listener.of("committed"))
+    await until("it says that it goes", lambda: len(listener.messages) == 4)
+    ends = [one.topic.rpartition("/")[2] for one in listener.messages]
+    assert ["online", "state", "apply.committed", "online"] == ends
+
+
 @pytest.fixture
 def authority(lab: Lab) -> Authority:
     return Authority(lab.folder / "ca")
