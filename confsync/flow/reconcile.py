@@ -39,6 +39,7 @@ from confsync.model.machine import State
 from confsync.model.plan import Impact, Plan, Step
 from confsync.model.section import AnySection, Observed, Ownership
 from confsync.model.snapshot import QuietPeriod, Snapshot
+from confsync.model.status import Event, EventType
 from confsync.ports import Applied, Driver, FactSource, Memory, Source
 
 HALTING: Final = (JournalDamaged, JournalLost, JournalTooNew)
@@ -102,7 +103,9 @@ class Reconciler:
         """
         for part in self._parts.values():
             with suppress(ConfsyncError):
-                await part.driver.heal()
+                if found := await part.driver.heal():
+                    fields = {"driver": part.driver.name, "found": list(found)}
+                    self._room.reporter.emit(Event(EventType.HOST_HEALED, fields))
 
     async def preview(self, given: Snapshot | None = None, allow: Collection[str] = ()) -> Pass:
         """Go as far as the plan and what stands against it; the host is only read.

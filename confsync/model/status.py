@@ -261,6 +261,7 @@ class EventType(StrEnum):
     APPLY_REFUSED = "apply.refused"  # before the first step; nothing was touched
     DRIFT_FOUND = "drift.found"  # driver, items
     DRIFT_CLEARED = "drift.cleared"  # driver
+    HOST_HEALED = "host.healed"  # driver, found: what was left half done, and what became of it
     FREEZE_SET = "freeze.set"
     FREEZE_LIFTED = "freeze.lifted"
     CONSUL_LOST = "consul.lost"

@@ -760,3 +760,14 @@ async def test_what_a_plan_leaves_alone_stands_beside_it(tmp_path: Path) -> None
         found = await w.once()
         assert found.plan is not None
         assert ("theirs is left alone",) == found.plan.warnings
+
+
+@virtual
+async def test_what_was_healed_is_told_to_people(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.box.left_over = ("vg/lv was suspended: lvchange --refresh vg/lv",)
+        left_over = list(w.box.left_over)
+        await w.reconciler.tidy()
+        await w.reconciler.tidy()
+        told = [one.fields for one in w.reporter.events if one.type == "host.healed"]
+        assert [{"driver": "box", "found": left_over}] == told

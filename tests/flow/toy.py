@@ -108,6 +108,7 @@ class ToyDriver:
         self.verdicts: list[Judgement] = [OK]
         self.calls: list[str] = []
         self.hook: Callable[[str], None] = lambda _: None
+        self.left_over: tuple[str, ...] = ()
         self.closed = False
 
     def _call(self, verb: str) -> None:
@@ -130,7 +131,8 @@ class ToyDriver:
 
     async def heal(self) -> tuple[str, ...]:
         self._call("heal")
-        return ()
+        found, self.left_over = self.left_over, ()
+        return found
 
     async def observe(self, adopted: Any = None) -> Observed:
         self._call("observe")
