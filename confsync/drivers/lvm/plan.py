@@ -36,7 +36,7 @@ def weigh(want: Storage, had: Storage | None, host: Host) -> Weighed:
     faults, stopped, notes = [], [], []
     old = {(group.name, one.name): one for group, one in had.pairs} if had else {}
     taken: dict[str, str] = {}
-    held = _held(want, host)
+    held = _held(host)
     for group in want.groups:
         live = next((one for one in host.groups if one.name == group.name), None)
         draft = Draft(host, nonce, group.name, live, held)
@@ -52,17 +52,18 @@ def weigh(want: Storage, had: Storage | None, host: Host) -> Weighed:
     return Weighed(tuple(step for *_, step in ordered), tuple(faults), tuple(stopped), tuple(notes))
 
 
-def _held(want: Storage, host: Host) -> dict[str, str]:
-    """Return the folders on which volumes stay mounted; our own mounts may move."""
-    wishes = {f"{group.name}/{one.name}": one.mount for group, one in want.pairs}
+def _held(host: Host) -> dict[str, str]:
+    """Return the folders on which volumes are mounted.
+
+    Why those as well that are taken away by the same change: a folder that passes from one volume
+    to another is two changes, so that each can be taken back by itself.
+    """
     return {
-        mount.where: target
+        mount.where: f"{group.name}/{one.name}"
         for group in host.groups
         for one in group.volumes
-        for target in (f"{group.name}/{one.name}",)
         for mount in one.mounts
         if mount.where != SWAP
-        and (not mount.unit or wishes.get(target, mount.where) == mount.where)
     }
 
 

@@ -437,16 +437,17 @@ def test_a_mount_that_moves_is_taken_away_first():
     assert Impact.OUT_OF_USE is steps[0].impact
 
 
-def test_a_folder_that_another_volume_holds_is_refused_unless_it_is_given_up():
+def test_a_folder_that_another_volume_holds_passes_to_the_next_one_in_two_changes():
     now = host(group("vg_ext", mounted("lv_a", "/a")))
     new = {"size": "1GiB", "fs": "xfs", "mount": "/a"}
     (told,) = refused(wanted(lv_b=new), now)
     assert "vg_ext/lv_a is mounted at /a; choose another folder" in told
-    want = wanted(lv_a={"fs": "xfs", "mount": "/b"}, lv_b=new)
-    steps = plan(want, now)
-    assert ["lv.create", "mount", "mount", "mount"] == [step.kind for step in steps]
-    assert "" == act_of(steps[1]).text
-    assert () == plan(want, after(now, steps))
+    elsewhere = {"fs": "xfs", "mount": "/b"}
+    (told,) = refused(wanted(lv_a=elsewhere, lv_b=new), now)
+    assert "take its mount away first" in told
+    then = after(now, plan(wanted(lv_a=elsewhere), now))
+    steps = plan(wanted(lv_a=elsewhere, lv_b=new), then)
+    assert ["lv.create", "mount"] == [step.kind for step in steps]
 
 
 def test_other_options_are_written_and_hold_from_the_next_mount_on():
