@@ -17,7 +17,7 @@ from confsync.edge.online import Check, Rights
 from confsync.edge.transport import Client
 from confsync.edge.writing import operation, write_under
 from confsync.model import limits
-from confsync.model.change import CHANGES, change_key, parse_change
+from confsync.model.change import change_key, parse_change
 from confsync.model.errors import Conflict, HomeMoved, LeaseLost, SourceError, Torn
 from confsync.model.ids import Digest, Json, KeyPath, LayerPath, digest
 from confsync.model.mirror import (
@@ -127,8 +127,9 @@ class ConsulHome(_Tree):
             if len(touched) == behind and None not in touched:
                 layers = {layer for named in touched for layer in named or ()}
                 return {key: entry.value for key, entry in found.items()}, layers
-        everything = await self.entries([KeyPath(CHANGES)])
-        return {key: entry.value for key, entry in everything.items() if _numbered(key)}, None
+        last = range(max(1, head.change - limits.MIRROR_GAP + 1), head.change + 1)
+        found = await self.entries([change_key(number) for number in last])
+        return {key: entry.value for key, entry in found.items()}, None
 
     async def texts(self, digests: Collection[Digest]) -> dict[Digest, bytes]:
         """Return texts, each as its digest says."""
@@ -204,10 +205,6 @@ class ConsulMirror(_Tree):
             await self.client.write(ops)
         except Conflict as error:
             raise _lost(error) from error
-
-
-def _numbered(key: KeyPath) -> bool:
-    return key.removeprefix(CHANGES).isdecimal()
 
 
 def _operation(fence: Fence) -> Json:

@@ -192,7 +192,7 @@ class Mqtt:
             try:
                 async with self._connected() as client:
                     await self._speak(client)
-            except (aiomqtt.MqttError, OSError, ValueError) as fault:
+            except Exception as fault:  # noqa: BLE001  # whatever a broker does ends nobody
                 self.stats.problem = str(fault) or type(fault).__name__
             self.stats.reconnects += 1
             if loop.time() - began_s > limits.MQTT_RETRY_MAX_S:

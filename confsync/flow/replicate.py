@@ -103,21 +103,30 @@ class Replicator:
     async def _pass(self, fence: Fence) -> float:
         """Copy what is new, and look for edits; return how long to rest. Raises LeaseLost."""
         try:
-            if self._edited:
-                self._edited = False
-                await self._look_for_edits(fence)
-            if not await self._copy(fence):
-                await self._undo_when_old(fence)
+            if await self._look_and_copy(fence):
+                self._failing_since_s = None
+                return limits.MIRROR_LOOK_S
+            await self._undo_when_old(fence)
         except LeaseLost:
             raise
         except Conflict:  # a document was edited between our look and our write: look again
             return limits.MIRROR_AGAIN_S
         except SourceError as fault:
             self.state = replace(self.state, problem=str(fault))
-            with suppress(Conflict):
-                await self._undo_when_old(fence)
-            return limits.MIRROR_RETRY_S
-        return limits.MIRROR_LOOK_S
+        return limits.MIRROR_RETRY_S
+
+    async def _look_and_copy(self, fence: Fence) -> bool:
+        """Look for edits if there may be some, and copy; tell whether all is whole afterwards."""
+        if self._edited:
+            await self._look_for_edits(fence)
+            self._edited = False
+        try:
+            return await self._copy(fence)
+        except (LeaseLost, Conflict):
+            raise
+        except SourceError as fault:
+            self.state = replace(self.state, problem=str(fault))
+            return False
 
     async def _copy(self, fence: Fence) -> bool:
         """Bring this datacenter to what home publishes; tell whether it is whole afterwards."""
@@ -134,7 +143,6 @@ class Replicator:
             return not standing.torn
         _refuse_older(home, standing, self._home.site)
         await self._write(fence, standing, home)
-        self._failing_since_s = None
         return True
 
     async def _write(self, fence: Fence, standing: Standing, home: Published) -> None:

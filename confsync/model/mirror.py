@@ -104,8 +104,7 @@ class Copy:
 
     Shape: `prepare` is written first when all of it does not fit in one transaction; `puts` maps
     each document to the digest that it gets (None = it goes) and the index that it was read at;
-    `dropped` are texts that an operator gave up; `kept` maps a document that was edited here to the
-    digests here and at home.
+    `at_hand` are texts that are here, those that give way among them.
     """
 
     head: Head
@@ -113,7 +112,6 @@ class Copy:
     puts: Mapping[KeyPath, tuple[Digest | None, int]]
     tail: tuple[Write, ...]
     at_hand: Mapping[Digest, bytes]
-    kept: Kept
 
     @property
     def wanted(self) -> frozenset[Digest]:
@@ -195,7 +193,7 @@ def plan_copy(
         told = canonical(standing.head.as_json()) if standing.head else NOTHING
         plan.prepare.insert(0, Write(COPYING_FROM, told))
     tail = _tail(home, here)
-    return Copy(home.head, tuple(plan.prepare), plan.puts, tail, plan.at_hand, plan.kept)
+    return Copy(home.head, tuple(plan.prepare), plan.puts, tail, plan.at_hand)
 
 
 class _Plan:
@@ -206,7 +204,6 @@ class _Plan:
         self.prepare: list[Write] = []
         self.puts: dict[KeyPath, tuple[Digest | None, int]] = {}
         self.at_hand: dict[Digest, bytes] = {}
-        self.kept: Kept = {}
 
     def puts_document(
         self,
@@ -223,7 +220,6 @@ class _Plan:
         found = digest(entry.value) if entry else None
         edited = found != after and found not in ours and said(entry) != after
         if edited and drop_word(self._site, key, found) not in self._allow:
-            self.kept[key] = (found, after)
             return False
         if entry and found:
             self.at_hand[found] = entry.value

@@ -382,6 +382,28 @@ async def test_a_torn_copy_is_undone_when_home_is_gone_for_long(
         assert_same(pair, "common/d149")
 
 
+async def test_a_site_whose_own_consul_is_away_for_long_copies_on_afterwards(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MIRROR_TORN_S", 0.0)
+    monkeypatch.setattr(limits, "MIRROR_RETRY_S", 0.1)
+    monkeypatch.setattr(limits, "CONSUL_READ_S", 1.0)
+    monkeypatch.setattr(limits, "CONSUL_CONNECT_S", 1.0)
+    await push(pair, small())
+    async with copying(pair) as site:
+        await until("the first copy", whole(pair, 1))
+        pair.away.stop()
+        try:
+            site.replicator._woken.set()
+            await until("it is told", lambda: site.replicator.state.problem)
+            await asyncio.sleep(3)
+        finally:
+            pair.away.cont()
+        await push(pair, small(2))
+        await until("the next", whole(pair, 2))
+        assert_same(pair)
+
+
 async def test_orders_of_home_come_here_and_those_given_here_stay(pair: Pair) -> None:
     await push(pair, small())
     freeze = f"{PREFIX}/ops/freeze"
