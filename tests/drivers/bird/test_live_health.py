@@ -10,6 +10,7 @@ import pytest
 from confsync.model.plan import Impact
 from confsync.ports import Position, Verdict
 from tests.drivers.bird.driven import Driven, bgp, peered, with_text
+from tests.lab.bird import Since
 from tests.lab.wait import wait_until
 
 pytestmark = pytest.mark.root
@@ -95,8 +96,8 @@ async def test_a_new_session_is_waited_for_and_a_hitless_change_keeps_it(host, f
     assert Verdict.OK is probe.judge(baseline, (await probe.sample(),)).verdict
     await host.driver.commit(step, saved)
     _, after = await sampled(host, step)
-    name = "cs_far_ipv4"
-    assert baseline["protocols"][name]["since"] == after["protocols"][name]["since"]
+    stood = [Since(one["protocols"]["cs_far_ipv4"]["since"]) for one in (baseline, after)]
+    assert stood[0] == stood[1]
 
 
 async def test_a_wrong_as_is_never_healthy_and_undo_brings_the_session_back(host, far):
