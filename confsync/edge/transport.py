@@ -276,11 +276,9 @@ class Client(base.Consul):  # type: ignore[misc]  # py-consul ships no types
         reply = await self._transport.request(
             "PUT", "/v1/txn", params=params, data=json.dumps(ops), body_bytes=body_bytes
         )
-        try:
-            results = json.loads(reply.body)["Results"] or ()
-            return {item["KV"]["Key"]: _entry(item["KV"]) for item in results}
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise Torn(f"a transaction's answer is not what Consul answers: {error!r}") from error
+        if len(reply.body) > limits.LARGE_ANSWER_BYTES:
+            return await asyncio.to_thread(_entries, reply.body)
+        return _entries(reply.body)
 
 
 def _watchful_socket(address: AddrInfoType) -> socket.socket:
@@ -300,6 +298,15 @@ def _watchful_socket(address: AddrInfoType) -> socket.socket:
     ):
         made.setsockopt(socket.IPPROTO_TCP, option, value)
     return made
+
+
+def _entries(body: bytes) -> dict[str, Entry]:
+    """Read a transaction's answer. Raises Torn."""
+    try:
+        results = json.loads(body)["Results"] or ()
+        return {item["KV"]["Key"]: _entry(item["KV"]) for item in results}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Torn(f"a transaction's answer is not what Consul answers: {error!r}") from error
 
 
 def _entry(record: Json) -> Entry:

@@ -32,6 +32,7 @@ WAY_HOME_S: Final = 5.0
 BACKOFF_MIN_S: Final = 0.25
 BACKOFF_MAX_S: Final = 30.0
 BACKOFF_AWAY_S: Final = 2.0  # while nobody answers: a site that is back is read within this
+LARGE_ANSWER_BYTES: Final = 256 * 1024  # read in a thread: ten milliseconds of the loop's time
 TXN_OPS: Final = 64
 TXN_BYTES: Final = 350 * 1024
 CHANGES_KEPT: Final = 200
