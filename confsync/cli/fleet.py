@@ -124,10 +124,12 @@ async def _read(settings: Settings, wanted: Wanted) -> Fleet:
 
 
 def _age_s(report: Json, now: datetime) -> float | None:
+    """Return how old a report is, None = nobody can tell: a clock that runs ahead hides a death."""
     try:
-        return (now - datetime.fromisoformat(report["at"])).total_seconds()
-    except (ValueError, TypeError, KeyError):
+        age_s = (now - datetime.fromisoformat(report["at"])).total_seconds()
+    except (ValueError, TypeError):
         return None
+    return age_s if age_s > -limits.REPORT_EVERY_S else None
 
 
 def _site(fleet: Fleet, reading: SiteReading) -> Json:
@@ -196,9 +198,11 @@ def _conflicts(reading: SiteReading, options: Options) -> Iterator[str]:
 def _node(node: Node, options: Options) -> Iterator[str]:
     said, state = node.report, node.state
     colour = "green" if node.exit is Exit.OK else "red" if state == AgentState.HALTED else "yellow"
-    told = "an age that nobody knows" if node.age_s is None else age(max(0.0, node.age_s))
+    told = age(max(0.0, node.age_s or 0.0))
     if state == SILENT:
-        reason = f"its last report, {said['state']}, is {told} old"
+        when = "does not say when it was written, or in the future"
+        reason = f"its last report, {said['state']}, "
+        reason += when if node.age_s is None else f"is {told} old"
     else:
         reason = said["reason"] or f"told {told} ago"
     following = f"  next: {said['next']}" if said["next"] and state != SILENT else ""

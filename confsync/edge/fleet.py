@@ -60,7 +60,11 @@ class SiteReading:
 
 async def sites(client: Client) -> list[str]:
     """Return the datacenters that this Consul knows, sorted. Raises SourceError."""
-    reply = await client.http.request("GET", "/v1/catalog/datacenters")
+    try:
+        async with asyncio.timeout(limits.FLEET_S):
+            reply = await client.http.request("GET", "/v1/catalog/datacenters")
+    except TimeoutError as error:
+        raise Unreachable(f"no answer from Consul in {limits.FLEET_S:g} s") from error
     try:
         return sorted(str(name) for name in json.loads(reply.body))
     except (ValueError, TypeError) as error:
@@ -98,8 +102,26 @@ async def _read(client: Client, prefix: str, site: str) -> SiteReading:
         home=home,
         head=parse_head(at[record], record) if record in at else None,
         conflicts=_record(at.get(CONFLICTS, b"{}"), CONFLICTS).get("documents", {}),
-        reports=[_record(raw, key) for key, raw in sorted(at.items()) if key.startswith(REPORTS)],
+        reports=[_report(raw, key) for key, raw in sorted(at.items()) if key.startswith(REPORTS)],
     )
+
+
+def _report(raw: bytes, key: str) -> Json:
+    """Return a node's report, whole whatever is written there: it is one node's word only.
+
+    Why the node from the key: that is what its token lets it write, and nothing else.
+    """
+    told = {"state": "unknown", "role": "", "reason": "", "next": "", "at": "", "applied": None}
+    try:
+        found = _record(raw, key)
+    except Torn as fault:
+        found = {"reason": str(fault)}
+    fits = {
+        name: value
+        for name, value in found.items()
+        if name not in told or isinstance(value, int if told[name] is None else str)
+    }
+    return {**told, **fits, "node": key.rpartition("/")[2]}
 
 
 def _record(raw: bytes, key: str) -> Json:

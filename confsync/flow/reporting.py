@@ -32,7 +32,7 @@ class Everyone:
 
 
 class Reporting:
-    """Puts one node's report up; a reader orders two by `boot`, and within one by `seq`.
+    """Puts one node's report up; a reader orders two of one `boot` by `seq`, others by `at`.
 
     Shape: `about` goes into every report: version, and `boot`, which names one run of the agent.
     """

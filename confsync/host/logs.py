@@ -31,6 +31,7 @@ _WARNINGS: Final = frozenset(
         EventType.DRIFT_FOUND,
         EventType.CONSUL_LOST,
         EventType.SETTINGS_REJECTED,
+        EventType.REPORT_REFUSED,
     }
 )
 _DEBUG: Final = frozenset(

@@ -105,6 +105,41 @@ def test_a_node_that_is_silent_is_not_what_it_was(watcher: Site) -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ("not json", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ("{}", "does not say when"),
+        ('{"state": 7, "role": null, "applied": "x", "at": 5, "node": "other"}', "does not say"),
+    ],
+)
+def test_a_report_that_is_none_is_one_nodes_trouble_only(
+    watcher: Site, pair: Pair, raw: str, told: str
+) -> None:
+    pair.home.kv.put(f"{PREFIX}/report/{HOME}/bgo-bad-1", raw)
+    code, data, text = fleet(watcher, HOME)
+    assert (69, {"bgo-bad-1": "silent", "bgo-edge-1": "in-sync", "bgo-nat-1": "in-sync"}) == (
+        code, {one["node"]: one["state"] for one in data["nodes"]},
+    ), text  # fmt: skip
+    assert told in text or told in str(data)
+
+
+def test_a_clock_that_runs_ahead_hides_no_death(watcher: Site, pair: Pair) -> None:
+    tell(pair.home, HOME, "bgo-edge-1", "in-sync", age_s=-86_400)
+    code, data, _ = fleet(watcher, "bgo-edge-1")
+    assert (69, ["silent"]) == (code, [one["state"] for one in data["nodes"]])
+
+
+def test_a_consul_of_our_own_that_hangs_is_told_soon(watcher: Site, pair: Pair) -> None:
+    pair.home.stop()
+    try:
+        code, _, text = fleet(watcher)
+    finally:
+        pair.home.cont()
+    assert (69, True) == (code, "no answer from Consul in 3 s" in text), text
+
+
+@pytest.mark.parametrize(
     ("words", "names", "code"),
     [
         ((HOME,), {"bgo-edge-1", "bgo-nat-1"}, 0),
