@@ -72,6 +72,11 @@ LAYOUTS: Final = {
     "inactive-table": f"{_DATA}dmsetup table vg0-data | dmsetup load vg0-data",
     "table-differs": f"{_DATA}dmsetup table vg0-data | sed s/40960/32768/ | dmsetup load vg0-data\n"
     "dmsetup resume vg0-data",
+    "no-table": f"""{_DATA}
+        lvcreate --activate n --zero n --wipesignatures n --size 8m --name other vg0
+        uuid=LVM-$(lvs --noheadings --options vg_uuid,lv_uuid vg0/other | tr -d ' -')
+        dmsetup create vg0-other --notable --uuid $uuid
+        """,
     "half-written": f"{_DATA}dd if=$b of=/run/before bs=1M count=1\n"
     "lvcreate --size 8m --name other vg0\ndd if=/run/before of=$b bs=1M conv=notrunc",
     "hostile": """\

@@ -280,6 +280,8 @@ def _health(row: Json) -> Iterator[str]:
         yield _TROUBLES["s"]
     elif _flag(row["lv_inactive_table"]):
         yield _TROUBLES["i"]
+    elif _flag(row["lv_active"]) and row["lv_kernel_major"] in _UNKNOWN:
+        yield _TROUBLES["d"]  # lvm knows no letter for it, nor the device's number
     if letters[_HEALTH] == "X":
         yield _UNMATCHED
     elif row["lv_health_status"] not in _UNKNOWN:

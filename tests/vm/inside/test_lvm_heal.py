@@ -52,6 +52,16 @@ async def test_a_table_that_is_not_what_the_metadata_say_is_loaded_anew(storage:
     assert "x\n" == sh("cat /mnt/file")
 
 
+async def test_a_new_volume_whose_device_got_no_table_is_mended(storage: Storage):
+    sh(f"lvcreate -q -an -Zn -Wn -l 2 -n fresh --addtag confsync.txn=1 {VG}")
+    uuid = sh(f"lvs --noheadings -o vg_uuid,lv_uuid {VG}/fresh | tr -d ' \\n-'")
+    sh(f"dmsetup create {VG}-fresh --notable --uuid LVM-{uuid}")
+    assert "no table" in (await storage.volume("fresh")).health
+    assert f"lvchange --refresh {VG}/fresh" in (await storage.driver.heal())[0]
+    fresh = await storage.volume("fresh")
+    assert (True, "") == (fresh.active, fresh.health)
+
+
 async def test_half_written_metadata_are_made_whole(storage: Storage, disks: list[str]):
     sh(f"dd if={disks[1]} of=/run/old bs=1M count=1 status=none")
     ours()
