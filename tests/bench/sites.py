@@ -63,7 +63,7 @@ class Seen:
         threading.Thread(target=self._look, daemon=True).start()
 
     def _look(self) -> None:
-        with suppress(http.client.HTTPException, OSError):  # the server ends before we do
+        with suppress(http.client.HTTPException, OSError, ValueError):  # the server ends first
             while True:
                 self.at.setdefault(self._watch.change(), time.time())
 

@@ -53,9 +53,9 @@ def fleet(site: Site, *words: str) -> tuple[int, Any, str]:
 
 def test_a_transition_is_reported_and_seen_from_the_other_site(osl: Site, pair: Pair) -> None:
     osl.start()
-    wait_until("it is told", lambda: (report(pair.away) or {}).get("state") == "in-sync", 5)
+    wait_until("it is told", lambda: (report(pair.away) or {}).get("state") == "in-sync")
     change = osl.push(osl.document(announce={"one": "203.0.113.0/24"}))
-    wait_until("the change is told", lambda: report(pair.away)["applied"] == change, 10)
+    wait_until("the change is told", lambda: report(pair.away)["applied"] == change)
     assert (AWAY, NODE, "edge") == tuple(report(pair.away)[n] for n in ("site", "node", "role"))
     assert "203.0.113.0" not in json.dumps(report(pair.away)), "no values"
     osl.agent.settings["source"]["consul"]["address"] = pair.home.url

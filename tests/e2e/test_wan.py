@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,26 @@ def test_a_line_that_is_slow_and_loses_much_is_enough(cloud: Sites) -> None:
     node.wait_state("in-sync", change=change, timeout_s=180)
     line.heal()
     assert 1 <= node.status()["last_transaction"]["id"] - before <= 3
+
+
+def test_a_holder_of_the_lease_that_stood_still_copies_nothing_when_it_goes_on(
+    cloud: Sites,
+) -> None:
+    osl = cloud.sites["osl"].nodes
+    wait_until("one copies", lambda: copier(osl), timeout_s=60)
+    slow = next(node for node in osl if (node.status()["mirror"] or {}).get("holds"))
+    quick = next(node for node in osl if node is not slow)
+    slow.ours.send(signal.SIGSTOP)
+    try:
+        change = push_many(cloud, quick, 1)
+        wait_until("another one holds it", lambda: copier([quick]), timeout_s=90)
+        quick.wait_state("in-sync", change=change)
+    finally:
+        slow.ours.send(signal.SIGCONT)
+    wait_until("it knows", lambda: not slow.status()["mirror"]["holds"], timeout_s=30)
+    assert copier([quick])
+    assert 1 == slow.ours.log.count("mirror.copied"), "what it copied before, and no more"
+    assert '"lease.lost"' in slow.ours.log
 
 
 def test_after_a_cut_the_last_state_is_applied_once_and_an_edit_is_kept(cloud: Sites) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
+CUTS = int(os.environ.get("CONFSYNC_TEST_POINTS", "1")) or 20
 SEED = int(os.environ.get("CONFSYNC_TEST_SEED", random.randrange(1 << 32)))
 BUSY = """\
 vgcreate vg0 /dev/ubda /dev/ubdb /dev/ubdc
@@ -49,3 +50,31 @@ def test_a_power_cut_leaves_a_group_that_is_whole(guest: Guest):
     assert len(volumes) <= finished + 2, where
     guest.must("vgchange --activate y vg0 && fsck.ext4 -n /dev/vg0/kept")
     assert "100000\n" == guest.must("mount /dev/vg0/kept /mnt && tail -n 1 /mnt/file")
+
+
+KEPT = "mkdir -p /persist && mount /dev/ubdc /persist"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("sample", range(CUTS))
+def test_a_power_cut_in_a_change_of_both_leaves_old_or_new_on_both(guest: Guest, sample: int):
+    chance = random.Random(SEED + sample)
+    for name in ("turn", "found"):
+        (guest.folder / name).unlink(missing_ok=True)
+    guest.must(f"mkfs.ext4 -q /dev/ubdc && {KEPT} && mkdir /persist/lab")
+    guest.start("python -m tests.vm.power begin /persist/lab", 500)
+    turn = guest.folder / "turn"
+    wait_until("it changes", lambda: turn.exists() and turn.read_text() not in {"", "1"}, 200)
+    time.sleep(chance.uniform(0, 12))
+    guest.cut()
+    latest = int(turn.read_text())
+    guest.boot()
+    guest.must(f"{KEPT} && vgchange --activate y vg_ext")
+    guest.must("python -m tests.vm.power look /persist/lab", 400)
+
+    where = f"CONFSYNC_TEST_SEED={SEED}, sample {sample}, turn {latest}"
+    found = json.loads((guest.folder / "found").read_text())
+    assert found["routing"] == [found["storage"]], where
+    assert latest - 1 <= found["storage"] <= latest, where
+    assert (True, "", ["kept"]) == (found["runs"], found["suspended"], found["volumes"]), where
+    assert (guest.folder / "data").read_text() == found["data"], where

@@ -90,7 +90,8 @@ class VolumePlan:
         if renamed := [name for name in made if trash_of(name) is None]:
             self._refuse_renamed(want, renamed[0], want.name)
             return
-        self._tell_trash(want)
+        if self._refuses_retired(want):
+            return
         self._wishes.append(self._space.wish(want))
         plan_mounts(self._draft, want, None)
 
@@ -142,6 +143,24 @@ class VolumePlan:
         message = f"{vg}/{once} is called {now} now, by another hand"
         hint = f"give it its name back: lvrename {vg} {now} {once}"
         self._draft.refuse("CS-V157", want.at.place(), message, hint)
+
+    def _refuses_retired(self, want: WantedVolume) -> bool:
+        """Refuse to make a volume anew whose data is still there under a retired one's name.
+
+        Why: whoever names it again most likely wants what was in it, and an empty file system in
+        its place would look like a lost one.
+        """
+        trashed = [(one, trash_of(one.name)) for one in self._live.values()]
+        found = [(one, trash) for one, trash in trashed if trash and trash.name == want.name]
+        for one, trash in found:
+            vg, name = self._draft.vg, want.name
+            message = f"{vg}/{name} was retired as {one.name}, with all that is in it"
+            hint = (
+                f"to have it back: lvrename {vg} {one.name} {name} && lvchange --setautoactivation "
+                f"y {vg}/{name}; to end it after {_moment(trash.due)}: remove: {one.uuid}"
+            )
+            self._draft.refuse("CS-V163", want.at.place(), message, hint)
+        return bool(found)
 
     def _keep(self, want: WantedVolume, live: Volume, before: WantedVolume | None) -> None:
         self._tags(want, live, before)

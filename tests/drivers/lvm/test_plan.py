@@ -532,12 +532,13 @@ def test_retired_and_named_at_once_waits():
     assert () == plan(want, after(now, steps))
 
 
-def test_a_volume_made_again_says_what_was_retired_under_its_name():
+def test_a_volume_whose_data_was_retired_is_not_made_anew_without_it():
     old = trashed("lv_a", NOW - DAY)
-    now, want = host(group("vg_ext", old)), wanted(lv_a={"size": "1GiB"})
-    assert ["lv.create"] == [step.kind for step in plan(want, now)]
-    (told,) = notes(want, now)
-    assert f"was retired as trash.{NOW - DAY}.lv_a; it may be removed after" in told
+    (told,) = refused(wanted(lv_a={"size": "1GiB"}), host(group("vg_ext", old)))
+    aside = f"trash.{NOW - DAY}.lv_a"
+    assert f"vg_ext/lv_a was retired as {aside}, with all that is in it" in told
+    assert f"lvrename vg_ext {aside} lv_a && lvchange --setautoactivation y vg_ext/lv_a" in told
+    assert f"remove: {old.uuid}" in told
 
 
 # --- the law: after the steps a second plan is empty

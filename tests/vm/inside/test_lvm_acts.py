@@ -194,6 +194,8 @@ async def test_a_retired_volume_comes_back_with_its_content(storage: Storage):
     assert not (await storage.volume("trash.1.data")).active, "no boot activates it"
     await storage.undo(act, saved)
     assert before == await storage.volume("data")
+    await storage.apply(await storage.retire("data"))
+    sh(f"lvrename -q {VG} trash.1.data data && lvchange -q --setautoactivation y {VG}/data")
     sh(f"lvchange -q -an {VG}/data && vgchange -q -aay {VG}")
     assert "x\n" == sh(f"mount /dev/{VG}/data /mnt && cat /mnt/file; umount /mnt")
 
