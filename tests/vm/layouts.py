@@ -72,6 +72,24 @@ LAYOUTS: Final = {
     "inactive-table": f"{_DATA}dmsetup table vg0-data | dmsetup load vg0-data",
     "table-differs": f"{_DATA}dmsetup table vg0-data | sed s/40960/32768/ | dmsetup load vg0-data\n"
     "dmsetup resume vg0-data",
+    "no-table": f"""{_DATA}
+        lvcreate --activate n --zero n --wipesignatures n --size 8m --name other vg0
+        uuid=LVM-$(lvs --noheadings --options vg_uuid,lv_uuid vg0/other | tr -d ' -')
+        dmsetup create vg0-other --notable --uuid $uuid
+        """,
+    "part-alone": """\
+        vgcreate vg0 $a $b
+        lvcreate --type thin-pool --size 32m --name pool vg0
+        vgchange --activate n vg0
+        lvchange --yes --activate y vg0/pool_tmeta
+        """,
+    "pvmove": f"""{_DATA}
+        modprobe dm-mirror
+        echo 1 >/sys/module/dm_mirror/parameters/raid1_resync_throttle
+        pvmove --config global/use_lvmpolld=0 --interval 100 $a >/dev/null &
+        until lvs --all vg0 | grep pvmove0; do sleep 0.1; done
+        kill -9 $!
+        """,
     "half-written": f"{_DATA}dd if=$b of=/run/before bs=1M count=1\n"
     "lvcreate --size 8m --name other vg0\ndd if=/run/before of=$b bs=1M conv=notrunc",
     "hostile": """\

@@ -22,6 +22,7 @@ from confsync.model.errors import HostBusy, NotOwned
 
 EDGE_BYTES: Final = 1024 * 1024
 """What is read at both ends of a device, and what LVM writes to at its beginning."""
+DEVICES_FILE: Final = "/etc/lvm/devices/system.devices"
 _SECTOR_BYTES: Final = 512
 _UUID_PARTS: Final = (6, 4, 4, 4, 4, 4, 6)
 _METADATA_AT: Final = 4096
@@ -41,6 +42,20 @@ async def require_blank(commands: Commands, member: Member) -> None:
     kind, _ = await signature(commands, member.path)
     if kind:
         raise NotOwned(f"{_called(member)} holds a signature ({kind}); it is left alone")
+
+
+async def require_seen(commands: Commands, binary: str, member: Member) -> None:
+    """Raise NotOwned if this host's LVM is told not to look at a device.
+
+    Why, when `pvcreate` would enter it in the list by itself: whoever keeps a list means it.
+    """
+    fields = "pv_name,pv_size"  # by the name alone it lists none but physical volumes
+    told = await commands.read(binary, "pvs", "--all", "--noheadings", "--options", fields)
+    if member.path in {os.path.realpath(line.split()[0]) for line in told.stdout.splitlines()}:
+        return
+    way = f"if it is meant for it: lvm lvmdevices --adddev {member.name}"
+    why = f"is not in {DEVICES_FILE}, or a filter in lvm.conf is against it"
+    raise NotOwned(f"{_called(member)} is kept from LVM: it {why}; {way}")
 
 
 def against(member: Member) -> Iterator[str]:

@@ -7,7 +7,7 @@ only this plan could give it, so that the way back takes nothing else.
 from __future__ import annotations
 
 from confsync.drivers.lvm.command import require_udevd
-from confsync.drivers.lvm.devices import forget, require_blank, sweep, uuid_of
+from confsync.drivers.lvm.devices import forget, require_blank, require_seen, sweep, uuid_of
 from confsync.drivers.lvm.found import Device, Host
 from confsync.drivers.lvm.sizes import FIRST_EXTENT_BYTES
 from confsync.drivers.lvm.step import MANAGED, CreateGroup, ExtendGroup, Member
@@ -24,7 +24,7 @@ class MakeGroup(Work[CreateGroup]):
         require_udevd()
         if any(group.name == self._act.vg for group in (await self.host()).groups):
             raise NotOwned(f"there is a volume group {self._act.vg} already that is not ours")
-        await _require_blank(self._kit, self._act.members)
+        await _require_free(self._kit, self._act)
 
     async def apply(self, saved: Checkpoint) -> None:  # noqa: ARG002
         act = self._act
@@ -60,7 +60,7 @@ class GrowGroup(Work[ExtendGroup]):
     async def check(self) -> None:
         require_udevd()
         await self.planned_group()
-        await _require_blank(self._kit, self._act.members)
+        await _require_free(self._kit, self._act)
 
     async def apply(self, saved: Checkpoint) -> None:  # noqa: ARG002
         act = self._act
@@ -84,9 +84,10 @@ class GrowGroup(Work[ExtendGroup]):
 _Act = CreateGroup | ExtendGroup
 
 
-async def _require_blank(kit: Kit, members: tuple[Member, ...]) -> None:
-    for member in members:
+async def _require_free(kit: Kit, act: _Act) -> None:
+    for member in act.members:
         await require_blank(kit.commands, member)
+        await require_seen(kit.commands, act.binary, member)
 
 
 async def _enlist(kit: Kit, act: _Act) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from confsync.drivers.lvm.found import Group, Volume
 from confsync.drivers.lvm.observe import HALF_WRITTEN
-from confsync.drivers.lvm.report import REFRESHED
+from confsync.drivers.lvm.report import MENDED_BY, REFRESHED
 from confsync.drivers.lvm.step import MANAGED
 from confsync.drivers.lvm.work import TXN, Kit
 from confsync.model.errors import ConfsyncError
@@ -35,7 +35,8 @@ async def mend(kit: Kit, binary: str, vg: str, uuids: tuple[str, ...] = ()) -> t
             what = f"{name} ({volume.health})"
             told.append(await _try(kit, binary, what, "lvchange", "--refresh", name))
         group = await _group(kit, binary, vg) if sick else group
-    return (*told, *(_recipe(vg, volume) for volume in _sick(group)))
+    left = [why for why in group.trouble if MENDED_BY in why] if group else []
+    return (*told, *(_recipe(vg, one) for one in _sick(group)), *(f"{vg}: {why}" for why in left))
 
 
 async def _group(kit: Kit, binary: str, vg: str) -> Group | None:
@@ -55,7 +56,7 @@ def _is_ours(volume: Volume, uuids: tuple[str, ...]) -> bool:
 
 def _recipe(vg: str, volume: Volume) -> str:
     name = f"{vg}/{volume.name}"
-    return f"{name}: {volume.health}; to mend it: lvchange --refresh {name}"
+    return f"{name}: {volume.health}; {MENDED_BY}lvchange --refresh {name}"
 
 
 async def _try(kit: Kit, binary: str, what: str, *words: str) -> str:

@@ -66,6 +66,11 @@ _ATTRIBUTES: Final = 10
 _STATE, _HEALTH = 4, 8
 TWICE: Final = "a physical volume is there twice: a disk was cloned, or has several paths"
 _UNMATCHED: Final = "the table that runs is not what the group's metadata say"
+MENDED_BY: Final = "to mend it: "
+_MOVED: Final = (
+    "extents are being moved (pvmove): wait for that; if its pvmove has died, "
+    f"{MENDED_BY}pvmove (it goes on) or pvmove --abort (it goes back)"
+)
 REFRESHED: Final = (_TROUBLES["s"], _TROUBLES["d"], _TROUBLES["i"], _UNMATCHED)
 """What `lvchange --refresh` cures: it loads the tables once more from the metadata."""
 
@@ -280,6 +285,8 @@ def _health(row: Json) -> Iterator[str]:
         yield _TROUBLES["s"]
     elif _flag(row["lv_inactive_table"]):
         yield _TROUBLES["i"]
+    elif _flag(row["lv_active"]) and row["lv_kernel_major"] in _UNKNOWN:
+        yield _TROUBLES["d"]  # lvm knows no letter for it, nor the device's number
     if letters[_HEALTH] == "X":
         yield _UNMATCHED
     elif row["lv_health_status"] not in _UNKNOWN:
@@ -304,7 +311,21 @@ def _trouble(part: Mapping[str, list[Json]], system_id: str) -> Iterator[str]:
         for fault in _health(one):
             yield f"{name}: {fault}"
         if name.startswith("[pvmove"):
-            yield "extents are being moved (pvmove)"
+            yield _MOVED
+        elif name.startswith("[") and _flag(one["lv_active"]) and not _flag(one["lv_device_open"]):
+            yield _alone(str(row["vg_name"]), name.strip("[]"))
+
+
+def _alone(vg: str, part: str) -> str:
+    """Return what to do about a hidden part that runs, and no volume holds it.
+
+    Why by device-mapper: lvm refuses to start the volume while it runs, and to stop it as well.
+    """
+    device = "-".join(word.replace("-", "--") for word in (vg, part))
+    return (
+        f"{part}: it runs without its volume, which cannot start; {MENDED_BY}"
+        f"dmsetup remove {device}, then activate the volume"
+    )
 
 
 def _segments(row: Json, devices: Mapping[str, str]) -> Iterator[Segment]:

@@ -13,7 +13,7 @@ import pytest
 from confsync.drivers.lvm import command, devices
 from confsync.drivers.lvm.devices import against
 from confsync.model.errors import ConfsyncError, HostBusy, NotOwned, StepFailed
-from tests.lab.lvm import Lvm
+from tests.lab.lvm import Loop, Lvm
 from tests.lab.storage import VG, Storage, content, sh, step_of
 
 pytestmark = pytest.mark.root
@@ -77,6 +77,20 @@ async def test_a_device_that_changed_under_its_name_is_refused(
         await storage.apply(act)
 
 
+async def test_a_device_that_lvm_is_told_not_to_look_at_is_refused(
+    storage: Storage, lvm: Lvm, disk: str, tmp_path: Path
+):
+    hidden = Loop(tmp_path / "hidden", 64)
+    before = [content(device) for device in (disk, hidden.device)]
+    with pytest.raises(NotOwned, match=f"{hidden.device} is kept from LVM"):
+        await storage.driver.check(step_of(storage.new_group(disk, hidden.device)))
+    lvm.must("vgcreate", VG, lvm.devices[1])
+    with pytest.raises(NotOwned, match=f"--adddev {hidden.device}"):
+        await storage.driver.check(step_of(await storage.more_devices(hidden.device)))
+    assert before == [content(device) for device in (disk, hidden.device)]
+    hidden.close()
+
+
 def test_what_speaks_against_a_device_is_told_in_words(storage: Storage, disk: str):
     member = storage.member(disk)
     assert [] == list(against(member))
@@ -100,10 +114,15 @@ def test_a_leg_of_a_multipath_that_is_not_set_up_is_known_by_its_twin(
 
 # --- groups
 
+LOCKED = """sed -i '/extent_size/i lock_type = "sanlock"\\nlock_args = "1.0.0:lvmlock"'"""
+SHARED = (
+    f"{{lvm}} vgcfgbackup -q -f $file vg0; {LOCKED} $file; {{lvm}} vgcfgrestore -q -f $file vg0"
+)
 TROUBLES = {
     "exported": ("{lvm} vgexport -q vg0", "exported"),
     "foreign": ("{lvm} vgchange -q -y --systemid another vg0", "another system"),
     "missing": ("dd if=/dev/zero of={1} bs=1M count=1 status=none", "missing"),
+    "shared": (f"file=$(mktemp); {SHARED}; rm $file", "shared with other hosts"),
     "twice": ("dd if={0} of={2} bs=1M status=none", "twice"),
 }
 

@@ -106,12 +106,15 @@ async def test_a_name_that_is_taken_is_refused(storage: Storage, lvm: Lvm):
         await storage.apply(storage.new_group(lvm.devices[1]))
 
 
-async def test_a_device_that_lvm_may_not_use_is_told_and_left_blank(storage: Storage, lvm: Lvm):
+async def test_a_device_that_lvm_may_not_use_since_the_check_is_told_and_left_blank(
+    storage: Storage, lvm: Lvm
+):
     config = Path(lvm.env["LVM_SYSTEM_DIR"], "lvm.conf")
     act = storage.new_group(*lvm.devices[:2])
+    await storage.driver.check(step_of(act))
     text = config.read_text().replace(f'"a|^{lvm.devices[1]}$|",', "")
     config.write_text(text)
     with pytest.raises(StepFailed, match="rejected by filter"):
-        await storage.apply(act)
+        await storage.driver.apply(step_of(act), {}, 0.0)
     await storage.undo(act)
     assert all(map(blank, lvm.devices))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
+from confsync.model.errors import HostBusy
 from confsync.model.section import Ownership
 from tests.lab.storage import VG, Storage, sh
 
@@ -50,6 +53,51 @@ async def test_a_table_that_is_not_what_the_metadata_say_is_loaded_anew(storage:
     await storage.driver.heal()
     assert not (await storage.volume("data")).health
     assert "x\n" == sh("cat /mnt/file")
+
+
+async def test_a_new_volume_whose_device_got_no_table_is_mended(storage: Storage):
+    sh(f"lvcreate -q -an -Zn -Wn -l 2 -n fresh --addtag confsync.txn=1 {VG}")
+    uuid = sh(f"lvs --noheadings -o vg_uuid,lv_uuid {VG}/fresh | tr -d ' \\n-'")
+    sh(f"dmsetup create {VG}-fresh --notable --uuid LVM-{uuid}")
+    assert "no table" in (await storage.volume("fresh")).health
+    assert f"lvchange --refresh {VG}/fresh" in (await storage.driver.heal())[0]
+    fresh = await storage.volume("fresh")
+    assert (True, "") == (fresh.active, fresh.health)
+
+
+# What is to be typed stands in the words that are told: the test types it.
+
+
+async def test_a_move_that_has_died_is_left_to_people_with_the_recipe(storage: Storage):
+    ours()
+    place = (await storage.volume("data")).segments
+    sh("modprobe dm-mirror; echo 1 >/sys/module/dm_mirror/parameters/raid1_resync_throttle")
+    with subprocess.Popen(["pvmove", "-qi", "100", "/dev/ubda"], stderr=subprocess.DEVNULL) as move:
+        sh(f"until lvs -a {VG} | grep -q pvmove0; do sleep 0.1; done")
+        move.kill()
+    planned = await storage.new_volume("new", 2)
+    with pytest.raises(HostBusy, match="being moved"):
+        await storage.apply(planned)
+    (told,) = await storage.driver.heal()
+    assert "pvmove --abort" in told
+    sh("pvmove -q --abort")
+    assert () == await storage.driver.heal()
+    assert place == (await storage.volume("data")).segments
+    assert "x\n" == sh("echo 3 >/proc/sys/vm/drop_caches; cat /mnt/file")
+
+
+async def test_a_part_that_runs_without_its_volume_is_told_with_the_recipe(storage: Storage):
+    sh(f"lvcreate -q --type thin-pool -L 32m -n pool {VG} && lvchange -q -an {VG}/pool")
+    assert () == await storage.driver.heal()
+    sh(f"lvchange -q -y -ay {VG}/pool_tmeta")
+    planned = await storage.new_volume("new", 2)
+    with pytest.raises(HostBusy, match="runs without its volume"):
+        await storage.apply(planned)
+    (told,) = await storage.driver.heal()
+    sh(told.partition("to mend it: ")[2].partition(",")[0])
+    sh(f"lvchange -q -ay {VG}/pool")
+    assert () == await storage.driver.heal()
+    await storage.apply(await storage.new_volume("new", 2))
 
 
 async def test_half_written_metadata_are_made_whole(storage: Storage, disks: list[str]):
