@@ -115,7 +115,7 @@ async def test_nothing_else_is_configured_while_bird_3_still_reconfigures(tmp_pa
 
 
 async def test_a_reconfiguration_that_never_ends_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("confsync.model.limits.BIRD_CONFIGURE_S", 0.1)
+    monkeypatch.setattr("confsync.model.limits.BIRD_CONFIGURE_S", 1.0)
     async with answering(str(tmp_path / "s"), "3.3.2", {**NEW, "configure status": [BUSY]}):
         daemon = Daemon(str(tmp_path / "s"))
         with pytest.raises(DeadlinePassed, match="did not finish reconfiguring"):
