@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import secrets
 import ssl
@@ -194,6 +195,8 @@ class Mqtt:
                     await self._speak(client)
             except Exception as fault:  # noqa: BLE001  # whatever a broker does ends nobody
                 self.stats.problem = str(fault) or type(fault).__name__
+            if _cancelled():
+                return
             self.stats.reconnects += 1
             if loop.time() - began_s > limits.MQTT_RETRY_MAX_S:
                 ceiling_s = limits.MQTT_RETRY_MIN_S
@@ -247,11 +250,12 @@ class Mqtt:
         """
         listening = asyncio.get_running_loop().create_task(_listen(client))
         try:
-            while not listening.done():
+            while not listening.done() and not _cancelled():
                 if self._told.is_set():
                     await self._drain(client)
                 await asyncio.wait({listening}, timeout=limits.MQTT_TICK_S)
-            listening.result()
+            if listening.done():
+                listening.result()
         finally:
             listening.cancel()
             with suppress(asyncio.CancelledError, aiomqtt.MqttError):
@@ -260,7 +264,7 @@ class Mqtt:
     async def _drain(self, client: aiomqtt.Client) -> None:
         while waiting := await self._on_disk(self._ring.oldest, limits.MQTT_BATCH):
             for _, topic, content in waiting:
-                await client.publish(topic, content, 1)
+                await _hand_over(client, topic, content)
                 self.stats.messages["event", "sent"] += 1
             await self._on_disk(self._ring.taken, waiting[-1][0])
             self.stats.queued = await self._on_disk(len, self._ring)
@@ -291,7 +295,7 @@ class Mqtt:
     ) -> None:
         expiry = {"MessageExpiryInterval": expiry_s} if expiry_s else {}
         properties = _properties(PacketTypes.PUBLISH, **expiry)
-        await client.publish(f"{self._topic}/{part}", content, 1, True, properties)
+        await _hand_over(client, f"{self._topic}/{part}", content, properties)
         self.stats.messages[part, "sent"] += 1
 
     def _presence(self, since: str, *, online: bool) -> bytes:
@@ -309,6 +313,28 @@ async def _reach(broker: Broker) -> None:
     writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
+
+
+async def _hand_over(
+    client: aiomqtt.Client, topic: str, content: bytes, retained: Properties | None = None
+) -> None:
+    """Publish, retained if that has properties, and wait for the broker's word. Raises MqttError.
+
+    Why not its own timeout: `asyncio.wait_for` of Python 3.11 forgets a cancellation that comes
+    together with the answer, and we would go on for ever.
+    """
+    retain = retained is not None
+    try:
+        async with asyncio.timeout(client.timeout):
+            await client.publish(topic, content, 1, retain, retained, timeout=math.inf)
+    except TimeoutError:
+        raise aiomqtt.MqttError("the broker does not answer") from None
+
+
+def _cancelled() -> bool:
+    """Tell whether we were asked to end; aiomqtt's connect may have forgotten it, as above."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _listen(client: aiomqtt.Client) -> None:
@@ -331,7 +357,7 @@ def cloud_event(event: Event, source: str, at: str) -> bytes:
         "datacontenttype": "application/json",
         "data": _bounded(event.fields),
     }
-    return json.dumps(record, ensure_ascii=False, default=str).encode()
+    return json.dumps(record, ensure_ascii=False, default=str).encode(errors="replace")
 
 
 def _bounded(fields: Mapping[str, Json]) -> Json:

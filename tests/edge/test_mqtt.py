@@ -208,6 +208,27 @@ async def test_a_broker_that_hangs_holds_up_nobody(
     assert 2000 <= voice.stats.messages["event", "dropped"] <= 2100
 
 
+async def test_an_end_that_comes_together_with_an_answer_is_an_end(
+    lab: Lab, broker: Mosquitto
+) -> None:
+    del broker
+    for turn in range(20):
+        voice = Voice(lab)
+        task = asyncio.create_task(voice.run())
+        await voice.state()
+        for number in range(100):
+            voice.emit(event(number))
+        while voice.stats.messages["event", "sent"] <= 2 * turn:
+            await asyncio.sleep(0)
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=5)
+        if not done:
+            task.cancel()
+        assert done, f"turn {turn}"
+
+
 SPEAKER = """
 import asyncio, sys
 from pathlib import Path
@@ -410,6 +431,11 @@ def test_a_cloud_event() -> None:
 def test_an_event_stays_small() -> None:
     raw = cloud_event(Event(EventType.APPLY_REFUSED, {"reason": "x" * 100_000}), "s", "now")
     assert len(raw) < 2 * limits.MQTT_TEXT_CHARS
+
+
+def test_a_text_that_is_no_unicode_is_told_as_well_as_can_be() -> None:
+    raw = cloud_event(Event(EventType.APPLY_REFUSED, {"reason": "caf\udce9"}), "s", "now")
+    assert "caf?" == json.loads(raw)["data"]["reason"]
 
 
 def test_identifiers_sort_by_time() -> None:
