@@ -74,9 +74,27 @@ def copier(nodes: list[Node]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     with Lab(tmp_path_factory.mktemp("lab")) as lab:
         yield Sites(lab)
+
+
+@pytest.fixture
+def cloud(sites: Sites) -> Sites:
+    """Give the sites at rest: what was published before is copied and applied everywhere."""
+    head = sites.home.consul.servers[0].kv.get(f"{PREFIX}/head")
+    assert head
+    change = json.loads(head)["change"]
+    copied = {"change": change, "behind": 0, "problem": ""}
+    for site in sites.others:
+        wait_until(
+            f"{site.name} has copied {change}",
+            lambda nodes=site.nodes: copied.items() <= (copier(nodes) or {}).items(),
+            timeout_s=60,
+        )
+    for node in sites.nodes.values():
+        node.wait_state("in-sync", change=change)
+    return sites
 
 
 def test_a_line_that_is_slow_and_loses_much_is_enough(cloud: Sites) -> None:
@@ -94,7 +112,6 @@ def test_a_holder_of_the_lease_that_stood_still_copies_nothing_when_it_goes_on(
     cloud: Sites,
 ) -> None:
     osl = cloud.sites["osl"].nodes
-    wait_until("one copies", lambda: copier(osl), timeout_s=60)
     slow = next(node for node in osl if (node.status()["mirror"] or {}).get("holds"))
     quick = next(node for node in osl if node is not slow)
     slow.ours.send(signal.SIGSTOP)
@@ -102,17 +119,17 @@ def test_a_holder_of_the_lease_that_stood_still_copies_nothing_when_it_goes_on(
         change = push_many(cloud, quick, 1)
         wait_until("another one holds it", lambda: copier([quick]), timeout_s=90)
         quick.wait_state("in-sync", change=change)
+        copied = slow.ours.log.count("mirror.copied")
     finally:
         slow.ours.send(signal.SIGCONT)
     wait_until("it knows", lambda: not slow.status()["mirror"]["holds"], timeout_s=30)
     assert copier([quick])
-    assert 1 == slow.ours.log.count("mirror.copied"), "what it copied before, and no more"
+    assert copied == slow.ours.log.count("mirror.copied") > 0, "what it copied before, and no more"
     assert '"lease.lost"' in slow.ours.log
 
 
 def test_after_a_cut_the_last_state_is_applied_once_and_an_edit_is_kept(cloud: Sites) -> None:
     changed, edited = osl = cloud.sites["osl"].nodes
-    wait_until("one copies", lambda: copier(osl), timeout_s=60)
     before = {node.name: node.status()["last_transaction"]["id"] for node in osl}
     since = {node.name: node.bird.sessions() for node in osl}
     file = changed.bird.config.read_bytes()

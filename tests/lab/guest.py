@@ -64,7 +64,7 @@ class Guest:
     """One booted host with BIRD running on its package's example, and confsync installed."""
 
     def __init__(self, folder: Path) -> None:
-        """Boot it and wait until every unit of the boot has started."""
+        """Boot it and wait until every unit of the boot has started, and BIRD answers."""
         root = tree()
         folder.mkdir()
         network = folder / "host0.service"
@@ -93,6 +93,9 @@ class Guest:
         state = self.run("systemctl", "is-system-running", "--wait", check=False).strip()
         if state != "running":
             raise LabError(f"the guest is {state}: {self.run('systemctl', '--failed')}")
+        # systemd takes BIRD for started before it has opened its socket.
+        ask = ("birdc", "show", "status")
+        wait_until("BIRD answers", lambda: "is up" in self.run(*ask, check=False), BOOT_S)
 
     def _entering(self) -> list[str]:
         """Return the words that start a command in cgroups where no other guest is."""
