@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from confsync.edge.online import may_read
+from confsync.edge.online import PROBE, may_read
 from confsync.edge.transport import Client
 from confsync.edge.writing import operation
 from confsync.model import limits
-from confsync.model.errors import SourceError, Torn, Unreachable
+from confsync.model.errors import Denied, SourceError, Torn, Unreachable
 from confsync.model.ids import Json, KeyPath, canonical
 from confsync.model.mirror import CONFLICTS, MIRROR, MOVED
 from confsync.model.snapshot import HEAD, Head, parse_head
@@ -89,10 +89,15 @@ async def read_site(client: Client, prefix: str, site: str) -> SiteReading:
 async def _read(client: Client, prefix: str, site: str) -> SiteReading:
     """Read a site.
 
-    Why the head by itself: a transaction hides what a token may not read, a plain read says so.
+    Why each key by itself first: a transaction hides what a token may not read, so that a node
+    would look as if it had never reported, and a document as if nobody had edited it.
     """
-    await may_read(client, prefix, HEAD)
-    keys = (HEAD, MIRROR, MOVED, CONFLICTS, KeyPath(f"{REPORTS}{site}/"))
+    reports = KeyPath(f"{REPORTS}{site}/")
+    keys = (HEAD, MIRROR, MOVED, CONFLICTS, reports)
+    probes = (_seen(client, prefix, key) for key in (*keys[:-1], KeyPath(reports + PROBE)))
+    for fault in await asyncio.gather(*probes, return_exceptions=True):
+        if fault is not None:
+            raise fault
     found = await client.read([f"{prefix}/{key}" for key in keys], limits.CONSUL_TREE_BYTES)
     at = {key.removeprefix(f"{prefix}/"): entry.value for key, entry in found.items()}
     home = HEAD in at and MOVED not in at
@@ -104,6 +109,14 @@ async def _read(client: Client, prefix: str, site: str) -> SiteReading:
         conflicts=_record(at.get(CONFLICTS, b"{}"), CONFLICTS).get("documents", {}),
         reports=[_report(raw, key) for key, raw in sorted(at.items()) if key.startswith(REPORTS)],
     )
+
+
+async def _seen(client: Client, prefix: str, key: KeyPath) -> None:
+    """Raise Denied, naming the key, where a token may not read it."""
+    try:
+        await may_read(client, prefix, key)
+    except Denied as fault:
+        raise Denied(f"{prefix}/{key.removesuffix(PROBE)} may not be read: {fault}") from fault
 
 
 def _report(raw: bytes, key: str) -> Json:

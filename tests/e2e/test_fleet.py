@@ -186,6 +186,21 @@ def test_a_token_that_may_not_read_is_said(lab: Lab) -> None:
     assert (69, True) == (code, "dc1: could not be asked" in text and "403" in text)
 
 
+@pytest.mark.parametrize("hidden", ["head", "mirror", "moved", "conflicts", "report/"])
+def test_what_a_token_may_not_read_is_not_taken_for_empty(lab: Lab, hidden: str) -> None:
+    server = lab.consul(acl=True)
+    tell(server, "dc1", "n1", "halted")
+    rules = f'key_prefix "{PREFIX}/" {{ policy = "list" }} key_prefix "{PREFIX}/{hidden}" '
+    token = lab.folder / "token"
+    token.write_text(server.kv.new_token("half", rules + '{ policy = "deny" }'))
+    source = {"consul": {"token_file": str(token)}}
+    site = Site(lab, consul=server, bfd=False, settings={"source": source})
+    code, _, text = fleet(site)
+    told = f"dc1: could not be asked: {PREFIX}/{hidden}"
+    assert (69, True) == (code, told in text and "403" in text), text
+    assert "ever reported" not in text
+
+
 def test_without_settings_the_fleet_is_shown(watcher: Site, pair: Pair) -> None:
     watcher.agent.write_settings()
     argv = [*watcher.agent.command("status"), "--config", str(watcher.lab.folder / "none.toml")]
