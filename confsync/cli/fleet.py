@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Final
@@ -20,6 +20,7 @@ from confsync.edge.transport import Client
 from confsync.model import limits
 from confsync.model.errors import BadSettings
 from confsync.model.ids import Json
+from confsync.model.snapshot import Phase
 from confsync.model.status import AgentState
 from confsync.settings import Settings
 
@@ -40,15 +41,36 @@ class Wanted:
     node: str = ""
     problems: bool = False
 
-    def wants(self, node: Node) -> bool:
-        """Tell whether to show a node."""
+    @property
+    def some(self) -> bool:
+        """Tell whether only some nodes are meant."""
+        return bool(self.which or self.site or self.role or self.node)
+
+    def means(self, node: Node) -> bool:
+        """Tell whether a node is meant, with problems or without."""
         said = node.report
         patterns = ((self.site, node.site), (self.role, said["role"]), (self.node, said["node"]))
-        named = not self.which or any(
-            fnmatchcase(word, self.which) for word in (node.site, said["node"])
-        )
-        fits = all(not pattern or fnmatchcase(word, pattern) for pattern, word in patterns)
-        return named and fits and not (self.problems and node.state == AgentState.IN_SYNC)
+        named = any(_fits(word, self.which) for word in (node.site, said["node"]))
+        return named and all(_fits(word, pattern) for pattern, word in patterns)
+
+    def sites(
+        self, readings: Sequence[SiteReading], nodes: Sequence[Node]
+    ) -> Iterator[SiteReading]:
+        """Yield the sites that are meant: one that could not be asked may have any node.
+
+        Shape: `nodes` are all that are meant.
+        """
+        having = {node.site for node in nodes}
+        named = {one.site for one in readings if self.which and _fits(one.site, self.which)}
+        any_node = not (self.which or self.role or self.node)
+        for one in readings:
+            hidden = one.problem and not named
+            if _fits(one.site, self.site) and (any_node or hidden or one.site in having | named):
+                yield one
+
+
+def _fits(word: str, pattern: str) -> bool:
+    return not pattern or fnmatchcase(word, pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +99,55 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What was read of all sites; `nodes` are those that are wanted."""
+    """What was read of the sites and nodes that are meant.
+
+    Shape: `published` is the newest change at home, None = no home was read.
+    """
 
     readings: Sequence[SiteReading]
-    nodes: Sequence[Node] = field(default=())
+    nodes: Sequence[Node]
+    published: int | None
+
+    def behind(self, reading: SiteReading) -> int | None:
+        """Return how many changes a site lacks, negative = it is ahead; None = nobody can tell."""
+        if reading.head is None or self.published is None:
+            return None
+        return self.published - reading.head.change
 
     @property
-    def published(self) -> int | None:
-        """Return the newest change at home, None = no home was read."""
-        heads = (one.head.change for one in self.readings if one.home and one.head)
-        return max(heads, default=None)
+    def exits(self) -> Iterator[Exit]:
+        """Yield what adds to the exit code: to know of no node is not to know that all is well."""
+        if not self.nodes:
+            yield Exit.UNAVAILABLE
+        yield from (node.exit for node in self.nodes)
+        for one in self.readings:
+            copy = one.head is not None and not one.home
+            behind = self.behind(one)
+            if one.problem or (copy and (behind is None or not one.reports)):
+                yield Exit.UNAVAILABLE
+            if behind or one.conflicts or _publishing(one):
+                yield Exit.PENDING
+
+
+def _publishing(reading: SiteReading) -> bool:
+    return reading.head is not None and reading.head.phase is Phase.PUBLISHING
 
 
 def show(settings: Settings, wanted: Wanted, options: Options) -> Result:
     """Return what all sites tell, for people and for programs. Raises SourceError."""
     fleet = asyncio.run(_read(settings, wanted))
-    text = "\n".join(_lines(fleet, options, by_node=wanted != Wanted()))
+    text = "\n".join(_lines(fleet, wanted, options))
     data = {
         "sites": [_site(fleet, one) for one in fleet.readings],
-        "nodes": [node.as_json() for node in fleet.nodes],
+        "nodes": [node.as_json() for node in _listed(fleet, wanted)],
     }
-    exits = {node.exit for node in fleet.nodes}
-    exits |= {Exit.UNAVAILABLE for one in fleet.readings if one.problem}
+    exits = set(fleet.exits)
     return Result(data, text, exit=next((code for code in WORST if code in exits), Exit.OK))
+
+
+def _listed(fleet: Fleet, wanted: Wanted) -> list[Node]:
+    fine = AgentState.IN_SYNC
+    return [node for node in fleet.nodes if not wanted.problems or node.state != fine]
 
 
 async def _read(settings: Settings, wanted: Wanted) -> Fleet:
@@ -117,10 +165,12 @@ async def _read(settings: Settings, wanted: Wanted) -> Fleet:
         for client in clients:
             await client.close()
     now = datetime.now(UTC)
-    nodes = (
+    told = (
         Node(one.site, report, _age_s(report, now)) for one in readings for report in one.reports
     )
-    return Fleet(readings, [node for node in nodes if wanted.wants(node)])
+    nodes = [node for node in told if wanted.means(node)]
+    heads = (one.head.change for one in readings if one.home and one.head)
+    return Fleet(list(wanted.sites(readings, nodes)), nodes, max(heads, default=None))
 
 
 def _age_s(report: Json, now: datetime) -> float | None:
@@ -133,7 +183,7 @@ def _age_s(report: Json, now: datetime) -> float | None:
 
 
 def _site(fleet: Fleet, reading: SiteReading) -> Json:
-    head, published = reading.head, fleet.published
+    head = reading.head
     nodes = [node for node in fleet.nodes if node.site == reading.site]
     return {
         "site": reading.site,
@@ -141,7 +191,7 @@ def _site(fleet: Fleet, reading: SiteReading) -> Json:
         "home": reading.home,
         "change": head.change if head else None,
         "phase": str(head.phase) if head else None,
-        "behind": published - head.change if head and published is not None else None,
+        "behind": fleet.behind(reading),
         "conflicts": dict(reading.conflicts),
         "nodes": len(nodes),
         "states": {state: _count(nodes, (state,)) for state in sorted({n.state for n in nodes})},
@@ -152,7 +202,7 @@ def _count(nodes: Sequence[Node], states: Sequence[str]) -> int:
     return sum(node.state in states for node in nodes)
 
 
-def _lines(fleet: Fleet, options: Options, *, by_node: bool) -> Iterator[str]:
+def _lines(fleet: Fleet, wanted: Wanted, options: Options) -> Iterator[str]:
     yield from _table([TITLES, *(_row(fleet, one) for one in fleet.readings if not one.problem)])
     for reading in fleet.readings:
         if reading.problem:
@@ -160,8 +210,10 @@ def _lines(fleet: Fleet, options: Options, *, by_node: bool) -> Iterator[str]:
         elif not reading.reports:
             yield f"{reading.site}: no node has ever reported there"
         yield from _conflicts(reading, options)
-    for node in fleet.nodes:
-        if by_node or node.exit not in {Exit.OK, Exit.PENDING}:
+    if wanted.some and not fleet.nodes:
+        yield "no report of such a node was found"
+    for node in _listed(fleet, wanted):
+        if wanted != Wanted() or node.exit not in {Exit.OK, Exit.PENDING}:
             yield from _node(node, options)
 
 
@@ -171,13 +223,21 @@ def _row(fleet: Fleet, reading: SiteReading) -> tuple[str, ...]:
     waiting, held = _count(nodes, WAITING), _count(nodes, HELD)
     counts = (len(nodes), fine, waiting, held, len(nodes) - fine - waiting - held)
     applied = [node.report["applied"] for node in nodes if node.report["applied"] is not None]
-    change = f"#{reading.head.change}" if reading.head else "-"
-    behind = _site(fleet, reading)["behind"]
+    oldest = f"#{min(applied)}" if applied else "-"
+    return (reading.site, *map(str, counts), _change(fleet, reading), oldest)
+
+
+def _change(fleet: Fleet, reading: SiteReading) -> str:
+    if reading.head is None:
+        return "-"
+    change = f"#{reading.head.change}" + " publishing" * _publishing(reading)
+    behind = fleet.behind(reading)
     if reading.home:
-        change += " home"
-    elif behind:
-        change += f" ({behind} behind)"
-    return (reading.site, *map(str, counts), change, f"#{min(applied)}" if applied else "-")
+        return f"{change} home"
+    if behind is None:
+        return f"{change} (lag unknown)"
+    told = f"{behind} behind" if behind > 0 else f"{-behind} ahead of home"
+    return f"{change} ({told})" if behind else change
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -50,8 +50,9 @@ def status(
     """Show this node; with a selector or --sites what all nodes have reported, site by site.
 
     Selectors may hold * and ?. Where confsync has no settings, as on your own machine, all sites
-    are shown. Ends with 0 in sync, 2 pending or held, 4 rolled back, rejected or drifted, 5
-    halted, 69 when the source, the agent or a site does not answer, or a node is silent.
+    are shown. Ends with 0 in sync, 2 pending or held (a site: its copy is not what home has, or
+    keeps an edit), 4 rolled back, rejected or drifted, 5 halted, 69 when the source, the agent or
+    a site does not answer, a node is silent, or none is found.
     """
     selected = (which, site, role, node, problems)
     if not (sites or any(selected)) and options.config.exists():

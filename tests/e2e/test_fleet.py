@@ -44,6 +44,12 @@ def tell(
     server.kv.put(f"{PREFIX}/report/{site}/{node}", json.dumps(said))
 
 
+def show(server: ConsulServer, key: str, change: int, phase: str = "complete") -> None:
+    """Write a head as a publisher, or a mirror as a replicator would have."""
+    record = {"phase": phase, "change": change, "by": "ann", "at": "", "via": "", "why": ""}
+    server.kv.put(f"{PREFIX}/{key}", json.dumps(record))
+
+
 def fleet(site: Site, *words: str) -> tuple[int, Any, str]:
     """Return exit code, data and text."""
     told = site.run("status", *(words or ("--sites",)))
@@ -147,12 +153,69 @@ def test_a_consul_of_our_own_that_hangs_is_told_soon(watcher: Site, pair: Pair) 
         (("--role", "nat", "--site", "b*"), {"bgo-nat-1"}, 0),
         (("--node", "osl-edge-1"), {"osl-edge-1"}, 69),
         (("--problems",), {"osl-edge-1", "osl-nat-1"}, 5),
-        (("nobody",), set(), 0),
+        (("--problems", "--site", HOME), set(), 0),
+        (("nobody",), set(), 69),
     ],
 )
 def test_selectors(watcher: Site, words: tuple[str, ...], names: set[str], code: int) -> None:
     found, data, text = fleet(watcher, *words)
     assert (code, names) == (found, {one["node"] for one in data["nodes"]}), text
+
+
+def test_a_node_that_nobody_heard_of_is_said(watcher: Site) -> None:
+    assert "no report of such a node was found" in fleet(watcher, "bgo-edge-9")[2]
+
+
+def test_problems_are_listed_beside_all_that_are_counted(watcher: Site) -> None:
+    data = fleet(watcher, "--problems")[1]
+    assert [2, 2] == [one["nodes"] for one in data["sites"]]
+    assert {"in-sync": 2} == data["sites"][0]["states"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "change", "told", "code"),
+    [
+        ("complete", 7, "#7  ", 0),
+        ("complete", 5, "#5 (2 behind)", 2),
+        ("complete", 9, "#9 (2 ahead of home)", 2),
+        ("publishing", 7, "#7 publishing", 2),
+    ],
+)
+def test_a_copy_that_is_not_what_home_has_is_not_in_sync(
+    watcher: Site, pair: Pair, phase: str, change: int, told: str, code: int
+) -> None:
+    show(pair.home, "head", 7)
+    show(pair.away, "mirror", change, phase)
+    for node in ("osl-edge-1", "osl-nat-1"):
+        tell(pair.away, AWAY, node, "in-sync", applied=change)
+    found, data, text = fleet(watcher)
+    assert (code, True) == (found, told in text), text
+    assert 7 - change == data["sites"][1]["behind"]
+    pair.home.kv.delete(f"{PREFIX}/head")
+    found, _, text = fleet(watcher, AWAY)
+    assert (69, True) == (found, "(lag unknown)" in text), text
+
+
+def test_a_site_with_a_copy_and_no_reports_is_not_fine(watcher: Site, pair: Pair) -> None:
+    show(pair.home, "head", 7)
+    for key in pair.away.kv.keys(f"{PREFIX}/report/"):
+        pair.away.kv.delete(key)
+    assert 0 == fleet(watcher)[0], "a datacenter of others"
+    show(pair.away, "mirror", 7)
+    code, _, text = fleet(watcher)
+    assert (69, True) == (code, f"{AWAY}: no node has ever reported there" in text), text
+
+
+def test_a_site_that_is_not_meant_is_not_waited_for_in_the_exit_code(
+    watcher: Site, pair: Pair
+) -> None:
+    show(pair.home, "head", 7)
+    pair.away.stop()
+    try:
+        code, data, text = fleet(watcher, "--site", HOME)
+    finally:
+        pair.away.cont()
+    assert (0, [HOME]) == (code, [one["site"] for one in data["sites"]]), text
 
 
 def test_a_site_that_hangs_is_named_and_the_others_are_shown(watcher: Site, pair: Pair) -> None:
@@ -170,7 +233,8 @@ def test_conflicts_are_shown_with_what_ends_them(osl: Site) -> None:
     osl.put(osl.document(announce={"two": "198.51.100.0/24"}))
     wait_until("it is known", lambda: osl.status()["mirror"]["conflicts"])
     wait_until("it is written", lambda: fleet(osl)[1]["sites"][1]["conflicts"])
-    text = fleet(osl)[2]
+    code, _, text = fleet(osl)
+    assert code == 2
     assert f"confsync push TREE -m WHY --take {AWAY}:{NODE_KEY}" in text
     assert f"confsync push TREE -m WHY --drop {AWAY}:{NODE_KEY}" in text
     assert "edited here and kept" in osl.run("status").stdout
