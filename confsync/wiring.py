@@ -83,6 +83,10 @@ class Wired:
         """Return why the MQTT broker does not hear us, empty = it does, None = there is none."""
         return self.mqtt.stats.problem if self.mqtt else None
 
+    def refusals(self) -> tuple[str, ...]:
+        """Return why our reports are not taken, where they are refused."""
+        return tuple(one.refusal for one in self.reporting if one.refusal)
+
     def mirror(self) -> MirrorStatus | None:
         """Return how the site's copy stands, where this agent may make it."""
         return self.replicator.state if self.replicator else None

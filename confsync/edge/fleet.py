@@ -34,7 +34,11 @@ class ConsulBoard:
 
     async def post(self, report: Json) -> None:
         """Put up a report in place of the one before."""
-        await self._client.write([operation(self._prefix, Write(self._key, canonical(report)))])
+        write = operation(self._prefix, Write(self._key, canonical(report)))
+        try:
+            await self._client.write([write])
+        except Denied as fault:
+            raise Denied(f"{self._prefix}{self._key} may not be written: {fault}") from fault
 
     async def close(self) -> None:
         """Give up all connections."""

@@ -46,7 +46,8 @@ NEXT: Final[Mapping[AgentState, str]] = {
 class Scene:
     """All that the status is made of, besides what a pass found.
 
-    Shape: `halted` says why (empty = it is not); `last` is the journal's newest outcome.
+    Shape: `halted` says why (empty = it is not); `last` is the journal's newest outcome; `unheard`
+    is why our reports are refused.
     Units: `silent_s` is how long the source has not answered, since our start if it never did.
     """
 
@@ -62,6 +63,7 @@ class Scene:
     before: Status | None = None
     mirror: MirrorStatus | None = None
     broker: str | None = None
+    unheard: tuple[str, ...] = ()
 
 
 def status_of(scene: Scene, found: Pass) -> Status:
@@ -193,7 +195,8 @@ def _warnings(scene: Scene, found: Pass) -> tuple[str, ...]:
     wanted = found.desired
     late = (one.note for one in wanted.deadlines if one.at <= scene.at) if wanted else ()
     own = wanted.warnings if wanted else ()
-    return (*own, *late, *(found.plan.warnings if found.plan else ()), *found.warnings)
+    unheard = (f"others are not told how this node is: {why}" for why in scene.unheard)
+    return (*own, *late, *(found.plan.warnings if found.plan else ()), *found.warnings, *unheard)
 
 
 def _conditions(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from confsync.model import limits
 from confsync.model.errors import Denied, SourceError
@@ -15,6 +16,8 @@ from confsync.model.ids import Json
 from confsync.model.status import Event, EventType, Status, report_of
 from confsync.ports import Reporter
 from confsync.ports.site import Board
+
+AWAY: Final = "away"
 
 
 class Everyone:
@@ -55,6 +58,11 @@ class Reporting:
         self._seq = 0
         self._refused = ""
 
+    @property
+    def refusal(self) -> str:
+        """Return why the board does not take our reports; empty = it does, or is away."""
+        return "" if self._refused == AWAY else self._refused
+
     async def run(self) -> None:
         """Post what changed, a burst of changes once; ends by being cancelled only."""
         while True:
@@ -76,14 +84,14 @@ class Reporting:
         except SourceError as fault:
             denied = isinstance(fault, Denied)
             self._due_s = now_s + (limits.REPORT_EVERY_S if denied else limits.REPORT_RETRY_S)
-            self._refuse(str(fault) if denied else self._refused or "away")
+            self._refuse(str(fault) if denied else self._refused or AWAY)
             return
         self._posted, self._refused = report, ""
         self._due_s = now_s + limits.REPORT_EVERY_S
 
     def _refuse(self, why: str) -> None:
         """Keep still until it is due; tell of a refusal once, since an outage is told already."""
-        if why not in {self._refused, "away"}:
+        if why not in {self._refused, AWAY}:
             self._reporter.emit(Event(EventType.REPORT_REFUSED, {"reason": why}))
         self._refused = why
 

@@ -29,6 +29,9 @@ class Beside(Protocol):
     def broker(self) -> str | None:
         """Return why the MQTT broker does not hear us, empty = it does, None = there is none."""
 
+    def refusals(self) -> tuple[str, ...]:
+        """Return why our reports are not taken, where they are refused."""
+
 
 class Showing:
     """What is shown of one host. Units: seconds of the loop's clock."""
@@ -101,6 +104,7 @@ class Showing:
             before=self._status,
             mirror=self._beside.mirror() if self._beside else None,
             broker=self._beside.broker() if self._beside else None,
+            unheard=self._beside.refusals() if self._beside else (),
         )
         self._status = shown = status_of(scene, self.found)
         if not applying or shown.state is AgentState.STARTING:

@@ -240,6 +240,20 @@ def test_conflicts_are_shown_with_what_ends_them(osl: Site) -> None:
     assert "edited here and kept" in osl.run("status").stdout
 
 
+def test_an_agent_whose_reports_are_refused_says_so(lab: Lab) -> None:
+    server = lab.consul(acl=True)
+    token = lab.folder / "token"
+    ours = f'key_prefix "{PREFIX}/" {{ policy = "write" }} '
+    ours += f'key_prefix "{PREFIX}/report/" {{ policy = "deny" }}'
+    token.write_text(server.kv.new_token("mute", ours))
+    source = {"consul": {"token_file": str(token)}}
+    site = Site(lab, consul=server, bfd=False, settings={"source": source})
+    site.start()
+    said = f"others are not told how this node is: {PREFIX}/report/lab/{NODE} may not be written"
+    wait_until("it is said", lambda: said in site.run("status").stdout)
+    assert 0 == site.run("status").returncode, "it is no state of this node"
+
+
 def test_a_token_that_may_not_read_is_said(lab: Lab) -> None:
     server = lab.consul(acl=True)
     token = lab.folder / "token"

@@ -113,6 +113,17 @@ async def test_a_board_that_is_away_gets_the_state_of_the_day_when_it_is_back() 
 
 
 @virtual
+async def test_a_refusal_is_shown_until_it_is_over_and_an_outage_is_none() -> None:
+    scene = Scene()
+    shown = [scene.reporting.refusal]
+    for fault in (Unreachable("away"), Denied("403"), Unreachable("away"), None):
+        scene.board.fault = fault
+        await scene.work(2 * limits.REPORT_EVERY_S)
+        shown.append(scene.reporting.refusal)
+    assert ["", "", "403", "403", ""] == shown
+
+
+@virtual
 async def test_a_refusal_is_told_once_and_asked_again_slowly() -> None:
     scene = Scene()
     scene.board.fault = Denied("403")
