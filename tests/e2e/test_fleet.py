@@ -191,6 +191,8 @@ def test_a_copy_that_is_not_what_home_has_is_not_in_sync(
     found, data, text = fleet(watcher)
     assert (code, True) == (found, told in text), text
     assert 7 - change == data["sites"][1]["behind"]
+    found, data, text = fleet(watcher, "bgo-edge-*")
+    assert (0, [HOME]) == (found, [one["site"] for one in data["sites"]]), text
     pair.home.kv.delete(f"{PREFIX}/head")
     found, _, text = fleet(watcher, AWAY)
     assert (69, True) == (found, "(lag unknown)" in text), text
