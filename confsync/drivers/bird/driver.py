@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from confsync.drivers.bird import checks, disk, ownership
+from confsync.drivers.bird import calico, checks, disk, ownership
 from confsync.drivers.bird.adoption import survey
 from confsync.drivers.bird.bgp import Bgp
 from confsync.drivers.bird.daemon import Daemon
@@ -120,6 +120,7 @@ class BirdDriver:
         place = self._place()
         detail = blank(self._settings.model_dump(), place, adopted)
         try:
+            await in_thread(calico.require_alone, *place, self._settings.fragment_file)
             found = await in_thread(self._find, place)
             stamp = await in_thread(_stamp, self._settings.binary)
             detail |= on_disk(found)
@@ -131,6 +132,7 @@ class BirdDriver:
             if found.tree is not None or not found.ours:
                 path, complaint = await daemon.own_file()
                 if path and not self._settings.config_file and path != self._own_file:
+                    await in_thread(calico.require_alone, path)
                     self._own_file = path
                     return await self.observe(adopted)
                 elsewhere = await in_thread(ownership.reads_elsewhere, path, place.config_file)
@@ -203,6 +205,7 @@ class BirdDriver:
     async def check(self, step: Step) -> None:
         """Prove that BIRD stands where the plan begins, and would take the new file."""
         change = Change.of(step)
+        await in_thread(calico.require_alone, change.live, change.config_file, change.socket)
         daemon = self._daemon(change.socket)
         checks.require_ready(*await daemon.standing(), change)
         await checks.require_passwords(change)
