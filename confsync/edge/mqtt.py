@@ -139,6 +139,7 @@ class Mqtt:
         self._wall = wall
         self._ring = ring
         self._fresh: deque[tuple[str, bytes]] = deque(maxlen=limits.MQTT_EVENTS)
+        self._crowded_out = 0
         self._disk = asyncio.Lock()
         self._news = asyncio.Event()
         self._told = asyncio.Event()
@@ -151,8 +152,7 @@ class Mqtt:
         """Keep an event for the broker; never waits, never raises."""
         if event.type in LOCAL:
             return
-        if len(self._fresh) == self._fresh.maxlen:
-            self.stats.messages["event", "dropped"] += 1
+        self._crowded_out += len(self._fresh) == self._fresh.maxlen
         content = cloud_event(event, self._source, self._wall())
         self._fresh.append((f"{self._topic}/event/{event.type}", content))
         self._news.set()
@@ -280,15 +280,18 @@ class Mqtt:
         fresh = list(self._fresh)
         self._fresh.clear()
         if fresh:
-            lost = self._ring.lost
             await self._on_disk(self._ring.put, fresh)
-            self.stats.messages["event", "dropped"] += self._ring.lost - lost
             self.stats.queued = await self._on_disk(len, self._ring)
+        self.stats.messages["event", "dropped"] = self._crowded_out + self._ring.lost
 
     async def _on_disk(self, act: Callable[..., T], *words: object) -> T:
-        """Do one thing at a time with the ring, in a thread."""
+        """Do one thing at a time with the ring, in a thread, to its end: it cannot be stopped."""
         async with self._disk:
-            return await asyncio.to_thread(act, *words)
+            work = asyncio.ensure_future(asyncio.to_thread(act, *words))
+            try:
+                return await asyncio.shield(work)
+            finally:
+                await asyncio.wait({work})
 
     async def _publish(
         self, client: aiomqtt.Client, part: str, content: bytes, *, expiry_s: int = 0
