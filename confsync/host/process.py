@@ -40,19 +40,20 @@ async def run(
     argv: Sequence[str],
     timeout_s: float,
     *,
+    stdin: int = subprocess.DEVNULL,
     memory_bytes: int = limits.CHILD_MEMORY_BYTES,
     cpu_s: int = limits.CHILD_CPU_S,
     output_bytes: int = limits.CHILD_OUTPUT_BYTES,
     environment: Mapping[str, str] = _ENVIRONMENT,
 ) -> Finished:
-    """Run a program without input and return how it ended.
+    """Run a program, without input unless `stdin` is an open file, and return how it ended.
 
     Raises: DeadlinePassed when it was killed for being too slow; HostBusy when it cannot start.
     Why: Popen starts by vfork and awaiting a pidfd costs nothing; asyncio's own subprocess is 5 ms
     slower under uvloop, and a `preexec_fn` 2 ms, therefore the limits are set from here.
     """
     with _Sinks(output_bytes) as sinks:
-        child = _start(argv, subprocess.DEVNULL, sinks, environment)
+        child = _start(argv, stdin, sinks, environment)
         _bound(
             child,
             (resource.RLIMIT_AS, memory_bytes),

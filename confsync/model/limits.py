@@ -60,6 +60,12 @@ MIRROR_RETRY_S: Final = 2.0  # after a failure: one agent of a site asks, and wa
 MIRROR_AGAIN_S: Final = 0.1  # after an edit in between
 MIRROR_TORN_S: Final = 60.0  # without home, before a copy that was cut is undone
 
+# --- what one agent does for its site
+SITE_RETRY_S: Final = 5.0
+SITE_SETTLE_S: Final = 5.0  # before a report of a node counts as one from after the change
+SITE_LOOK_S: Final = 2.0  # between two looks at all reports
+SITE_VERIFY_S: Final = 80.0
+
 # --- host
 BIRD_COMMAND_S: Final = 5.0
 BIRD_REPLY_BYTES: Final = 16 * 1024 * 1024
@@ -108,6 +114,23 @@ LVM_EVERY_S: Final = 1.0  # between two looks while health is waited for
 LVM_OUTPUT_BYTES: Final = 16 * 1024 * 1024
 TOLD_CHARS: Final = 300  # of what a program said
 
+# --- Felix (it exits some 2 s after it was asked to, and is ready a few seconds after its start)
+SERVICE_READ_S: Final = 10.0
+SERVICE_RESTART_S: Final = 25.0
+FELIX_FILE_BYTES: Final = 256 * 1024
+FELIX_ANSWER_S: Final = 2.0
+FELIX_VERIFY_S: Final = 60.0
+FELIX_HOLD_S: Final = 3.0
+FELIX_RESTARTS: Final = 3  # that nobody asked for: it will not come up
+
+# --- Calico (a call of calicoctl takes some 50 ms, over a slow line a second)
+CALICO_CALL_S: Final = 20.0
+CALICO_OUTPUT_BYTES: Final = 16 * 1024 * 1024
+CALICO_PATCH_BYTES: Final = 120 * 1024  # it is an argument, of which Linux takes 128 KiB
+CALICO_UNDO_S: Final = 8.0  # for one object's way back to begin once more
+CALICO_UNDO_WAIT_S: Final = 1.0  # between two tries of it
+CALICO_MEMORY_BYTES: Final = 4 * 1024 * 1024 * 1024  # Go reserves far more than it uses
+
 # --- transaction
 SAMPLE_EVERY_S: Final = 0.2
 ROUTES_KEPT: Final = 0.5  # of the routes that a change does not speak of
@@ -130,6 +153,7 @@ CONTENDED_S: Final = 86_400.0  # this long without drift, and rewrites are forgo
 REPORT_TICK_S: Final = 1.0  # a burst of transitions is one report
 REPORT_EVERY_S: Final = 60.0  # without a transition
 REPORT_RETRY_S: Final = 5.0
+REPORT_LATE_S: Final = 10.0  # one that is still of the last round
 REPORT_SILENT_S: Final = 3 * REPORT_EVERY_S  # a report that is older tells of the past
 FLEET_S: Final = 3.0  # for one site to answer
 
@@ -167,13 +191,17 @@ HTTP_STOP_S: Final = 1.0
 LOCAL_CALL_S: Final = STOP_S + 10.0
 SETTINGS_BYTES: Final = 256 * 1024
 
+assert REPORT_EVERY_S + SITE_SETTLE_S + 2 * SITE_LOOK_S < SITE_VERIFY_S < VERIFY_MAX_S, (
+    "each node of a site can report before a change of the site is judged"
+)
 assert MQTT_STATE_S > 2 * REPORT_EVERY_S, "a state that is told again does not expire before"
 assert LEASE_RENEW_S + CONSUL_READ_S <= LEASE_TTL_S, "a renewal that fails is known in time"
 assert CONSUL_WAIT_S + CONSUL_WAIT_SLACK_S < STALE_AFTER_S, "an idle watch must not look stale"
 assert WATCHDOG_FEED_S * 2 < WATCHDOG_S, "one missed feed must not kill the agent"
-assert max(BIRD_CHECK_S, BIRD_CONFIGURE_S, WAY_HOME_S, LVM_READ_S) < WATCHDOG_S, (
-    "no await outlives the watchdog"
-)
+assert (
+    max(BIRD_CHECK_S, BIRD_CONFIGURE_S, WAY_HOME_S, LVM_READ_S, SERVICE_RESTART_S, CALICO_CALL_S)
+    < WATCHDOG_S
+), "no await outlives the watchdog"
 assert COMMAND_S < COMMIT_MARGIN_S, "the last round of checks ends inside the window"
 assert LVM_CHANGE_S + LVM_PATIENCE_S < STOP_S, "an lvm that hangs is told of before we are killed"
 assert 2 * VERIFY_MAX_S + COMMIT_MARGIN_S < STOP_S, "health and hold end in time"

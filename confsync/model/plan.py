@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from confsync.model.ids import Digest, DriverName, Json, ObjectId, canonical, digest
 
@@ -20,6 +20,8 @@ class Impact(StrEnum):
 
     HITLESS = "hitless"
     ONLINE_GROW = "online grow"
+    SERVICE_RESTART = "service restart"  # of a daemon without which traffic goes on
+    TRAFFIC_FILTER = "traffic filter"  # what may pass changes
     ROUTE_FLAP = "route flap"
     SESSION_RESET = "session reset"
     KERNEL_RESTART = "kernel restart"
@@ -71,6 +73,14 @@ def _short(value: Json) -> str:
     return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 3]}..."
 
 
+class Guard(NamedTuple):
+    """What a step may do only where an operator allows it by name: ``RULE:PLACE``."""
+
+    rule: str
+    place: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """The smallest do/undo pair; frozen and serialisable, so that a newer process can undo it.
@@ -91,9 +101,10 @@ class Step:
     differences: tuple[Difference, ...] = ()
     verify_s: float = 3.0
     hold_s: float = 0.0
+    guards: tuple[Guard, ...] = ()
 
     def as_json(self) -> Json:
-        """Return the journal's record of the step (differences are for people, not kept)."""
+        """Return the journal's record of the step; differences and guards are for people."""
         return {
             "driver": self.driver,
             "kind": self.kind,

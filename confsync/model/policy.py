@@ -38,7 +38,7 @@ def refusals(
     budgets: Budgets,
     allowances: Collection[str],
 ) -> tuple[PlanRefused, ...]:
-    """Return every guard that stands against a plan; none where nothing was applied yet."""
+    """Return every guard against a plan; where nothing was applied yet, the steps' own."""
     gone = had_inventory - want_inventory
     hit = {
         item
@@ -50,6 +50,7 @@ def refusals(
         *_removed_objects(had_inventory, gone, budgets),
         *_removed_leaves(had_tree, want_tree, budgets),
         *_interrupted(had_inventory, gone | hit, budgets),
+        *(PlanRefused(*guard) for step in plan.steps for guard in step.guards),
     )
     return tuple(refusal for refusal in found if not _allowed(refusal, allowances))
 

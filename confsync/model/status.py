@@ -171,12 +171,32 @@ class MirrorStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """How the configuration of the whole site stands, as one agent sees it.
+
+    Shape: `holds` = this agent is the one that acts for its site; the rest is known to it only.
+    `desired` and `applied` are change numbers; `drift` counts what differs from what was applied.
+    """
+
+    holds: bool = False
+    state: str = ""
+    reason: str = ""
+    next: str = ""
+    desired: int | None = None
+    applied: int | None = None
+    drift: int = 0
+    warnings: tuple[str, ...] = ()
+    last_transaction: LastTransaction | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What the agent says of itself at one moment.
 
     Shape: `reason` is one sentence, `next` the command to run (empty = nothing to do); `since` is
     when this state began; `frozen_by` names who holds the node, when somebody does. `broker`
-    says why MQTT's does not hear us (empty = it does, None = there is none).
+    says why MQTT's does not hear us (empty = it does, None = there is none); `site_work` is there
+    where this agent may act for its site.
     """
 
     state: AgentState
@@ -199,6 +219,7 @@ class Status:
     last_transaction: LastTransaction | None = None
     mirror: MirrorStatus | None = None
     broker: str | None = None
+    site_work: SiteStatus | None = None
 
     @property
     def lamps(self) -> Lamps:
