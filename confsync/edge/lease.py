@@ -18,17 +18,22 @@ from confsync.model.ids import Json
 
 
 class ConsulFence:
-    """The lock while it is held."""
+    """The lock while it is held.
 
-    def __init__(self, key: str, session: str) -> None:
-        self._key, self._session = key, session
+    Shape: `before` is the node that held it last (empty = nobody did), `taken` the store's index
+    when we took it.
+    """
+
+    def __init__(self, key: str, session: str, before: str, taken: int) -> None:
+        self._key, self.session = key, session
+        self.before, self.taken = before, taken
         self.good_until_s = asyncio.get_running_loop().time() + limits.LEASE_TTL_S
         self.lost = ""
 
     @property
     def operation(self) -> Json:
         """Return what fails in a transaction when we do not hold the lock."""
-        return {"Verb": "check-session", "Key": self._key, "Session": self._session}
+        return {"Verb": "check-session", "Key": self._key, "Session": self.session}
 
     async def check(self) -> None:
         """Raise LeaseLost once another agent may act."""
@@ -39,7 +44,12 @@ class ConsulFence:
 
 
 class ConsulLease:
-    """Locks below one prefix of this datacenter's KV, in the name of one node."""
+    """Locks below one prefix of this datacenter's KV, in the name of one node.
+
+    Shape: `trouble` is why the lock could not be asked for last (empty = it could).
+    """
+
+    trouble = ""
 
     def __init__(self, client: Client, prefix: str, node: str) -> None:
         self._client = client
@@ -49,19 +59,22 @@ class ConsulLease:
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[ConsulFence]:
         """Wait until we alone hold the name, however long Consul is away; give it up at the end."""
-        key, session = f"{self._prefix}{name}", ""
+        key, fence = f"{self._prefix}{name}", None
         backoff = Backoff()
-        while not session:
+        while fence is None:
             try:
-                session = await self._take(key)
-                await asyncio.sleep(0 if session else limits.LEASE_LOOK_S)
+                fence = await self._take(key)
+                self.trouble = ""
+                await asyncio.sleep(0 if fence else limits.LEASE_LOOK_S)
             except SourceError as fault:
+                self.trouble = f"the lease of {name} cannot be asked for: {fault}"
                 await asyncio.sleep(backoff.next_s(fault))
-        fence = ConsulFence(key, session)
+        session = fence.session
         renewing = asyncio.get_running_loop().create_task(self._renew(fence, session))
         try:
             yield fence
         finally:
+            fence.lost = fence.lost or "the lease was given up"
             renewing.cancel()
             with suppress(asyncio.CancelledError):
                 await renewing
@@ -69,24 +82,27 @@ class ConsulLease:
                 async with asyncio.timeout(limits.LEASE_END_S):
                     await self._give_up(key, session)
 
-    async def _take(self, key: str) -> str:
-        """Return the session that holds the lock, empty while another one does."""
+    async def _take(self, key: str) -> ConsulFence | None:
+        """Return the lock, None while another one holds it."""
         _, found = await self._client.kv.get(key, consistency="consistent")
         if found and (holder := found.get("Session")):
             if found["Value"] != self._node.encode():
-                return ""
+                return None
             # One agent runs on a host: this is what an earlier one left that was killed.
             await self._give_up(key, holder)
         session: str = await self._client.session.create(
             name=f"confsync {self._node}", ttl=int(limits.LEASE_TTL_S), behavior="release"
         )
-        taken = False
+        index = 0
         try:
-            taken = await self._client.kv.put(key, self._node, acquire=session)
+            if await self._client.kv.put(key, self._node, acquire=session):
+                _, ours = await self._client.kv.get(key, consistency="consistent")
+                index = int(ours["ModifyIndex"])
         finally:
-            if not taken:
+            if not index:
                 await self._end(session)
-        return session if taken else ""
+        before = found["Value"].decode() if found and found["Value"] else ""
+        return ConsulFence(key, session, before, index) if index else None
 
     async def _give_up(self, key: str, session: str) -> None:
         """Release first: after a session that ends with its lock Consul lets everybody wait."""

@@ -7,7 +7,7 @@ write, and because all of that is decided before anybody thinks of the host.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from confsync.flow.passed import Pass
@@ -30,7 +30,10 @@ from confsync.ports import Source
 
 
 class Believer:
-    """Reads one source, and remembers a row of plain writes until it is quiet."""
+    """Reads one source, and remembers a row of plain writes until it is quiet.
+
+    Shape: `ours` tells whether it is for us to mind that a document is gone.
+    """
 
     def __init__(
         self,
@@ -38,8 +41,10 @@ class Believer:
         layers: tuple[LayerPath, ...],
         quiet: QuietPeriod,
         known_good: Snapshot | None,
+        ours: Callable[[KeyPath], bool] = lambda _: True,
     ) -> None:
         self._source = source
+        self._ours = ours
         self._layers = layers
         self._quiet = quiet
         self._known_good = known_good
@@ -64,7 +69,7 @@ class Believer:
         if hidden := [key for key, why in absent.items() if why is not Absence.GONE]:
             message = f"the source hides {', '.join(hidden)} from us; what was read before is kept"
             return replace(keep, fault=Denied(message))
-        vanished = policy.vanished(reading.missing, allow)
+        vanished = policy.vanished(list(filter(self._ours, reading.missing)), allow)
         if refusals := (*vanished, *policy.went_back(reading.lower, allow)):
             return replace(keep, refusals=refusals)
         if reading.standing is Standing.PUBLISHING:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from confsync.flow.believe import Believer
@@ -34,10 +35,11 @@ from confsync.model.errors import (
     Retry,
 )
 from confsync.model.ids import DriverName, Json, ObjectId, SectionName
-from confsync.model.layers import layer_paths, merge
+from confsync.model.layers import layer_paths, levels, merge
 from confsync.model.machine import State
 from confsync.model.plan import Impact, Plan, Step
-from confsync.model.section import AnySection, Observed, Ownership
+from confsync.model.scopes import is_ours, share
+from confsync.model.section import AnySection, Observed, Ownership, Scope
 from confsync.model.snapshot import QuietPeriod, Snapshot
 from confsync.model.status import Event, EventType
 from confsync.ports import Applied, Driver, FactSource, Memory, Source
@@ -77,11 +79,12 @@ class Reconciler:
         room: Room,
         rules: Rules,
         quiet: QuietPeriod,
+        scope: Scope = Scope.NODE,
     ) -> None:
         self._parts = parts
-        self._sections = sections
-        self._source = source
-        self._memory = memory
+        self._share = partial(share, sections=sections, scope=scope)
+        self._sections = {name: one for name, one in sections.items() if one.scope is scope}
+        self._source, self._memory = source, memory
         self._facts = facts
         self._room = room
         self._rules = rules
@@ -91,7 +94,8 @@ class Reconciler:
         self.applying = False
         self.adopting: Mapping[DriverName, Json] = {}
         self.layers = layer_paths(rules.patterns, rules.names)
-        self._believer = Believer(source, self.layers, quiet, self.known_good)
+        ours = partial(is_ours, layers=self.layers, sections=sections, scope=scope)
+        self._believer = Believer(source, self.layers, quiet, self.known_good, ours)
         self._pace = Pace(rules.names.get("node", ""), rules.splay_s)
         self._peace = Peace(rules.repair)
 
@@ -238,8 +242,9 @@ class Reconciler:
         Raises: InvalidConfig.
         """
         facts = {**self._rules.names, **self._facts.facts()}
-        merged = merge(snapshot, self._rules.patterns, facts)
-        return build(self._sections, merged)
+        patterns = {one.path: one.pattern for one in levels(self._rules.patterns, facts)}
+        own = self._share(snapshot, patterns=patterns)
+        return build(self._sections, merge(own, self._rules.patterns, facts))
 
     async def _propose(self, found: Pass, allow: Collection[str]) -> Pass:
         """Look at the host and say what would be done, and what stands against it."""

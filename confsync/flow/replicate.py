@@ -8,11 +8,12 @@ cut anywhere, and the next holder of the lease finishes it, or puts back what wa
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
 from confsync.flow.guard import beside
+from confsync.flow.tenure import rest
 from confsync.model import limits
 from confsync.model.errors import Conflict, LeaseLost, SourceError
 from confsync.model.ids import Json, digest
@@ -74,7 +75,7 @@ class Replicator:
             async with beside(self._hear_home(), self._hear_edits()):
                 while True:
                     self._woken.clear()
-                    await self._rest(fence, await self._pass(fence))
+                    await rest(fence, self._woken, await self._pass(fence))
         except* LeaseLost as lost:
             self._emit(EventType.LEASE_LOST, reason=str(lost.exceptions[0]))
 
@@ -88,17 +89,6 @@ class Replicator:
             async for _ in wakes:
                 self._edited = True
                 self._woken.set()
-
-    async def _rest(self, fence: Fence, rest_s: float) -> None:
-        """Wait for a wake, and know soon that the lease is lost."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + rest_s
-        while not self._woken.is_set() and (left_s := until_s - loop.time()) > 0:
-            await fence.check()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(left_s, limits.LEASE_LOOK_S)):
-                    await self._woken.wait()
-        await fence.check()
 
     async def _pass(self, fence: Fence) -> float:
         """Copy what is new, and look for edits; return how long to rest. Raises LeaseLost."""

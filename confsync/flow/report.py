@@ -24,6 +24,7 @@ from confsync.model.status import (
     LastTransaction,
     Mark,
     MirrorStatus,
+    SiteStatus,
     SourceStatus,
     Status,
     derive,
@@ -63,6 +64,7 @@ class Scene:
     before: Status | None = None
     mirror: MirrorStatus | None = None
     broker: str | None = None
+    site_work: SiteStatus | None = None
     unheard: tuple[str, ...] = ()
 
 
@@ -94,6 +96,7 @@ def status_of(scene: Scene, found: Pass) -> Status:
         last_transaction=_last(scene.last),
         mirror=scene.mirror,
         broker=scene.broker,
+        site_work=scene.site_work,
     )
 
 

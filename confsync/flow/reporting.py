@@ -37,13 +37,14 @@ class Everyone:
 class Reporting:
     """Puts one node's report up; a reader orders two of one `boot` by `seq`, others by `at`.
 
-    Shape: `about` goes into every report: version, and `boot`, which names one run of the agent.
+    Shape: `status` None = another agent tells it. `about` goes into every report: version, and
+    `boot`, which names one run of the agent.
     """
 
     def __init__(
         self,
         board: Board,
-        status: Callable[[], Status],
+        status: Callable[[], Status | None],
         about: Json,
         wall: Callable[[], str],
         reporter: Reporter,
@@ -72,7 +73,10 @@ class Reporting:
     async def look(self) -> None:
         """Post if there is something to tell and it is time."""
         now_s = asyncio.get_running_loop().time()
-        report = report_of(self._status())
+        if (status := self._status()) is None:
+            self._posted = None
+            return
+        report = report_of(status)
         news = report != self._posted and not self._refused
         if not news and now_s < self._due_s:
             return

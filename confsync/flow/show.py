@@ -16,7 +16,7 @@ from confsync.flow.passed import Pass
 from confsync.flow.report import Scene, status_of
 from confsync.model.errors import JournalDamaged, JournalTooNew
 from confsync.model.ids import NodeId, RoleId, SiteId
-from confsync.model.status import AgentState, MirrorStatus, SourceStatus, Status
+from confsync.model.status import AgentState, MirrorStatus, SiteStatus, SourceStatus, Status
 from confsync.ports import Journal, LastTxn
 
 
@@ -25,6 +25,9 @@ class Beside(Protocol):
 
     def mirror(self) -> MirrorStatus | None:
         """Return how the site's copy stands, where this agent may make it."""
+
+    def site_work(self) -> SiteStatus | None:
+        """Return how the site stands, where this agent may act for it."""
 
     def broker(self) -> str | None:
         """Return why the MQTT broker does not hear us, empty = it does, None = there is none."""
@@ -57,7 +60,7 @@ class Showing:
         site: str,
         role: str,
         source: str,
-        beside: Beside,
+        beside: Beside | None,
     ) -> None:
         """Take note of who we are, whom we listen to, and what works beside us."""
         self._beside = beside
@@ -104,6 +107,7 @@ class Showing:
             before=self._status,
             mirror=self._beside.mirror() if self._beside else None,
             broker=self._beside.broker() if self._beside else None,
+            site_work=self._beside.site_work() if self._beside else None,
             unheard=self._beside.refusals() if self._beside else (),
         )
         self._status = shown = status_of(scene, self.found)

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -63,11 +63,16 @@ class Outcome:
     cause: Exception | None = None
 
 
+async def _always() -> None:
+    """Permit everything: a host is ours while its lock is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """What a transaction works with: the host's drivers, the journal, and who must be told.
 
-    Shape: `probes` are the operator's own, asked beside the drivers'.
+    Shape: `probes` makes those that are asked beside the drivers', anew for each transaction:
+    they may remember what they saw. `permit` raises once nothing may be done any more.
     """
 
     drivers: Mapping[DriverName, Driver]
@@ -75,13 +80,16 @@ class Room:
     reporter: Reporter
     beat: Callable[[], None] = lambda: None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    probes: tuple[Probe, ...] = ()
+    probes: Callable[[], tuple[Probe, ...]] = tuple
+    permit: Callable[[], Awaitable[None]] = _always
 
     async def act(self, op: str, step: Step, work: Coroutine[Any, Any, None]) -> None:
         """Let a driver act, which bounds itself, and tell what became of it."""
         result = "failed"
         try:
-            await to_completion(work, self.beat)
+            with contextlib.closing(work):  # which is never begun without a permit
+                await self.permit()
+                await to_completion(work, self.beat)
             result = "ok"
         finally:
             done = {"driver": step.driver, "op": op, "result": result}
@@ -105,7 +113,7 @@ async def transact(plan: Plan, target: Applied, room: Room, *, way_home: Probe |
     Raises: what `check` and `begin` refuse with, when nothing was done; JournalLost.
     """
     own = [p for step in plan.steps for p in room.drivers[step.driver].probes(step)]
-    probes = (*own, *room.probes)
+    probes = (*own, *room.probes())
     _, baseline = await together(_check(plan, room), _sample(probes))
     _stop_if_asked(room)
     txn = await room.journal.begin(plan, target, baseline)

@@ -13,7 +13,7 @@ from confsync.model.ids import Digest, Json, KeyPath, LayerPath
 from confsync.model.mirror import Published, Standing
 from confsync.model.snapshot import Head, Manifest
 from confsync.model.writes import Entry, Write
-from confsync.ports import Closing
+from confsync.ports import Closing, Journal
 
 
 class Companion(Closing, Protocol):
@@ -38,10 +38,31 @@ class Fence(Protocol):
 
 
 class Lease(Protocol):
-    """Who acts for a site; it never guards a host, a lock on its own disk does."""
+    """Who acts for a site; it never guards a host, a lock on its own disk does.
+
+    Shape: `trouble` is why it could not be asked for last (empty = it could).
+    """
+
+    trouble: str
 
     def hold(self, name: str) -> AbstractAsyncContextManager[Fence]:
         """Wait until this agent alone holds the name in its site, and hold it while inside."""
+
+
+class SiteJournal(Journal, Protocol):
+    """The journal of a site, written only while its lease is held.
+
+    A write under a lost lease raises JournalLost: the next holder ends what is open.
+    """
+
+    async def read(self) -> None:
+        """Read all that earlier holders wrote.
+
+        Raises: JournalDamaged, JournalTooNew, SourceError.
+        """
+
+    async def accept(self) -> None:
+        """Take the site as it is: forget what is open and what was applied."""
 
 
 class Home(Closing, Protocol):
