@@ -148,6 +148,7 @@ class Agent:
         companions = [companion.run() for companion in self._wired.companions]
         async with beside(self._watch(self._wired), *companions):
             await self._reconcile()
+            self._wired.wind_up()
 
     async def _exchange(self) -> None:
         """Take over the next settings, if any, and look at the host with them; between passes."""
@@ -319,7 +320,7 @@ class Agent:
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics."""
-        self._metrics.observe(self.status())
+        self._metrics.observe(self.status(), self._wired.room.drivers)
         self._metrics.requests(self._wired.source.requests)
         self._metrics.mqtt(self._wired.mqtt.stats if self._wired.mqtt else None)
         return self._metrics.render(accept)
@@ -346,19 +347,18 @@ class Agent:
         """Write again; a halted transaction is tried once more, or the host taken as it is."""
         async with self._passing:
             with self._sharing_fate():
-                if accept:
-                    await self._journal.accept()
-                else:
-                    await self._journal.resume()
+                await (self._journal.accept() if accept else self._journal.resume())
                 ending = end_open_transaction(self._journal, self._reporter, self._beat)
                 self._showing.halted = await ending
+        if self._wired.keeper:
+            await self._wired.keeper.resume(accept=accept)
         return await self._look_again(actor)
 
     async def retry(self, actor: str) -> Json:
         """Lift every quarantine; the next pass, at once, tries again."""
         with self._sharing_fate():
             await self._journal.retry()
-        self._wired.reconciler.forgive()
+        await self._wired.forgive()
         return await self._look_again(actor)
 
     async def apply(self, actor: str, allow: tuple[str, ...]) -> Json:
@@ -368,7 +368,8 @@ class Agent:
         if self._stopping.is_set():
             raise Held("this agent is ending")
         found = await self._one_pass(allow, at_once=True)
-        for refusal in found.refusals:
+        site = await self._wired.keeper.apply(allow) if self._wired.keeper else None
+        for refusal in (*found.refusals, *(site.refusals if site else ())):
             raise refusal
         return {**self.status().as_json(), "by": actor}
 

@@ -19,6 +19,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from confsync.drivers.bird.driver import BirdSettings
+from confsync.drivers.calico.driver import CalicoSettings
+from confsync.drivers.felix.driver import FelixSettings
 from confsync.drivers.lvm.driver import LvmSettings
 from confsync.edge.consul import ConsulSettings
 from confsync.edge.http import HttpSettings
@@ -91,13 +93,15 @@ class DriversSettings(Part):
 
     bird: BirdSettings = BirdSettings()
     lvm: LvmSettings = LvmSettings()
+    felix: FelixSettings = FelixSettings()
+    calico: CalicoSettings = CalicoSettings()
 
 
 class DriftSettings(Part):
     """How often the host is looked at without a reason, and whose drift is written over."""
 
     interval_s: Annotated[float, Field(ge=1, le=86400)] = 90.0
-    repair: tuple[Literal["bird", "lvm", "felix"], ...] = ("lvm", "felix")
+    repair: tuple[Literal["bird", "lvm", "felix", "calico"], ...] = ("lvm", "felix")
 
 
 class PaceSettings(Part):
@@ -197,6 +201,11 @@ def broken_relations(settings: Settings) -> Iterator[str]:
         yield (
             "[replicate] enabled: there is nothing to copy from; set home_datacenter under "
             "[source.consul]"
+        )
+    if settings.drivers.calico.enabled and source.kind != "consul":
+        yield (
+            "[drivers.calico] enabled: which agent acts for the site is settled in Consul; "
+            'it needs [source] kind = "consul"'
         )
     if not settings.state_dir.is_absolute():
         yield "state_dir: must be an absolute path"

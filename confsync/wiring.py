@@ -5,59 +5,61 @@ Separate because here alone adapters are chosen; a new subsystem is one line in 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from confsync import __version__
 from confsync.drivers.bird.driver import BirdDriver, BirdSettings
 from confsync.drivers.bird.section import BgpSection
+from confsync.drivers.calico.driver import CalicoDriver
+from confsync.drivers.calico.section import CalicoSection
+from confsync.drivers.felix.driver import FelixDriver, FelixSettings
+from confsync.drivers.felix.section import FelixSection
 from confsync.drivers.lvm.driver import LvmDriver, LvmSettings
 from confsync.drivers.lvm.section import LvmSection
+from confsync.edge.alive import LiveReports
 from confsync.edge.consul import ConsulSource
 from confsync.edge.directory import DirectorySettings, DirectorySource
 from confsync.edge.endpoint import Token, token_path
-from confsync.edge.fleet import ConsulBoard
+from confsync.edge.fleet import REPORTS, SITE_REPORT, ConsulBoard
 from confsync.edge.lease import ConsulLease
 from confsync.edge.mirror import ConsulHome, ConsulMirror
 from confsync.edge.mqtt import Mqtt
-from confsync.edge.online import Finding, ask
+from confsync.edge.site_journal import ConsulJournal
 from confsync.edge.transport import Client
 from confsync.flow.adopt import Adopter
 from confsync.flow.explain import Explainer
-from confsync.flow.passed import Pass
 from confsync.flow.reconcile import Part, Reconciler, Rules
-from confsync.flow.recover import recover
 from confsync.flow.replicate import Replicator
 from confsync.flow.reporting import Reporting
+from confsync.flow.site import SiteKeeper
 from confsync.flow.transact import Room
 from confsync.host.command import CommandProbe
-from confsync.host.facts import HostFacts
-from confsync.host.journal import SqliteJournal, now
-from confsync.host.logs import LogReporter
+from confsync.host.facts import HostFacts, SiteFacts
+from confsync.host.journal import now
 from confsync.host.memory import FileMemory
 from confsync.host.ring import DiskRing
-from confsync.host.state import HostLock, private_dir
+from confsync.host.state import private_dir
 from confsync.model import limits
-from confsync.model.errors import ConfsyncError, Held, HostBusy, UnknownKey
-from confsync.model.ids import NAME, DriverName, Json, KeyPath, NodeId, RoleId, SectionName, SiteId
-from confsync.model.machine import State
+from confsync.model.errors import UnknownKey
+from confsync.model.ids import NAME, DriverName, KeyPath, NodeId, RoleId, SectionName, SiteId
 from confsync.model.mirror import MIRROR
 from confsync.model.policy import Budgets
-from confsync.model.section import AnySection, Ownership
+from confsync.model.scopes import of_site
+from confsync.model.section import AnySection, Scope
 from confsync.model.snapshot import HEAD, QuietPeriod
-from confsync.model.status import MirrorStatus, Status
-from confsync.ports import Driver, Reporter, Source
-from confsync.ports.site import Board, Companion
+from confsync.model.status import MirrorStatus, SiteStatus, Status
+from confsync.ports import Driver, Probe, Reporter, Source
+from confsync.ports.site import Board, Companion, Fence
 from confsync.settings import Settings, name_parts
 
 SECTIONS: Mapping[SectionName, AnySection] = {
     SectionName("lvm"): LvmSection(),
+    SectionName("felix"): FelixSection(),
     SectionName("bgp"): BgpSection(),
+    SectionName("calico"): CalicoSection(),
 }
 
 
@@ -73,11 +75,13 @@ class Wired:
     replicator: Replicator | None = None
     reporting: tuple[Reporting, ...] = ()
     mqtt: Mqtt | None = None
+    keeper: SiteKeeper | None = None
 
     @property
     def companions(self) -> tuple[Companion, ...]:
         """Return what works beside the passes of this host."""
-        return tuple(one for one in (self.replicator, *self.reporting, self.mqtt) if one)
+        given = (self.replicator, self.keeper, *self.reporting, self.mqtt)
+        return tuple(one for one in given if one)
 
     def broker(self) -> str | None:
         """Return why the MQTT broker does not hear us, empty = it does, None = there is none."""
@@ -91,10 +95,25 @@ class Wired:
         """Return how the site's copy stands, where this agent may make it."""
         return self.replicator.state if self.replicator else None
 
+    def site_work(self) -> SiteStatus | None:
+        """Return how the site stands, where this agent may act for it."""
+        return self.keeper.status() if self.keeper else None
+
     @property
     def adopter(self) -> Adopter:
         """What takes over a host that somebody else configured."""
         return Adopter(self.reconciler, self.parts, self.room.journal)
+
+    async def forgive(self) -> None:
+        """Try again what failed or was fought over, on this host and for its site."""
+        self.reconciler.forgive()
+        if self.keeper:
+            await self.keeper.retry()
+
+    def wind_up(self) -> None:
+        """Let what works beside the passes know that its time is over."""
+        if self.keeper:
+            self.keeper.wind_up()
 
     async def close(self) -> None:
         """Give up every connection."""
@@ -106,28 +125,43 @@ class Wired:
 
 
 def drivers_for_recovery() -> Mapping[DriverName, Driver]:
-    """Return every driver, without settings: a journalled step carries all that undo needs."""
-    drivers: tuple[Driver, ...] = (LvmDriver(LvmSettings()), BirdDriver(BirdSettings()))
+    """Return all that a host may have, without settings: a step carries what undo needs."""
+    drivers: tuple[Driver, ...] = (
+        LvmDriver(LvmSettings()),
+        FelixDriver(FelixSettings()),
+        BirdDriver(BirdSettings()),
+    )
     return {driver.name: driver for driver in drivers}
 
 
-def parts_of(settings: Settings) -> Mapping[SectionName, Part]:
+def parts_of(settings: Settings, scope: Scope = Scope.NODE) -> Mapping[SectionName, Part]:
     """Return the sections whose driver is enabled on this host, in the order of their steps.
 
-    Why storage comes first: a commit goes the other way, and there BIRD's timer runs.
+    Why storage comes first: a commit goes the other way, and there BIRD's timer runs. BIRD comes
+    last, since without its routes nothing else can be reached.
     """
     drivers: Mapping[SectionName, tuple[bool, Callable[[], Driver]]] = {
         SectionName("lvm"): (
             settings.drivers.lvm.enabled,
             lambda: LvmDriver(settings.drivers.lvm),
         ),
+        SectionName("felix"): (
+            settings.drivers.felix.enabled,
+            lambda: FelixDriver(settings.drivers.felix),
+        ),
         SectionName("bgp"): (
             settings.drivers.bird.enabled,
             lambda: BirdDriver(settings.drivers.bird),
         ),
+        SectionName("calico"): (
+            settings.drivers.calico.enabled,
+            lambda: CalicoDriver(settings.drivers.calico),
+        ),
     }
     return {
-        name: Part(SECTIONS[name], make()) for name, (enabled, make) in drivers.items() if enabled
+        name: Part(SECTIONS[name], make())
+        for name, (enabled, make) in drivers.items()
+        if enabled and SECTIONS[name].scope is scope
     }
 
 
@@ -149,22 +183,79 @@ def replicator_of(settings: Settings, reporter: Reporter) -> Replicator | None:
 
 
 def reporting_of(
-    settings: Settings, status: Callable[[], Status], reporter: Reporter
+    settings: Settings,
+    status: Callable[[], Status],
+    keeper: SiteKeeper | None,
+    reporter: Reporter,
 ) -> tuple[tuple[Reporting, ...], Mqtt | None]:
-    """Return what tells others of this node: in Consul, and through a broker."""
+    """Return what tells others of this node and of its site: in Consul, and through a broker."""
     prefix, node = settings.source.prefix, (settings.site, settings.node)
     boot = secrets.token_hex(4)
     mqtt = None
-    boards: list[Board] = []
+    told: list[tuple[Board, Callable[[], Status | None]]] = []
     if settings.source.kind == "consul":
         consul = settings.source.consul
-        boards.append(ConsulBoard(Client(consul.endpoint(), consul.token()), prefix, *node))
+        keys = {KeyPath(f"{REPORTS}{settings.site}/{settings.node}"): status}
+        for key, what in (keys | ({SITE_REPORT: keeper.report} if keeper else {})).items():
+            client = Client(consul.endpoint(), consul.token())
+            told.append((ConsulBoard(client, prefix, key), what))
     if broker := settings.mqtt.broker():
         ring = DiskRing(settings.state_dir / "mqtt.db", limits.MQTT_EVENTS)
         mqtt = Mqtt(broker, prefix, node, boot, now, ring)
-        boards.append(mqtt)
+        told.append((mqtt, status))
     about = {"version": __version__, "boot": boot}
-    return tuple(Reporting(board, status, about, now, reporter) for board in boards), mqtt
+    return tuple(Reporting(*one, about, now, reporter) for one in told), mqtt
+
+
+def keeper_of(settings: Settings, room: Room) -> SiteKeeper | None:
+    """Return what acts for the whole site, where this agent may do that."""
+    parts = parts_of(settings, Scope.SITE)
+    if not parts:
+        return None
+    consul, prefix = settings.source.consul, settings.source.prefix
+    client, source = Client(consul.endpoint(), consul.token()), source_of(settings)
+
+    def judges(fence: Fence) -> Callable[[], tuple[Probe, ...]]:
+        return lambda: (LiveReports(client, prefix, settings.site, fence, now),)
+
+    drivers = {part.driver.name: part.driver for part in parts.values()}
+    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping)
+    reconciler = functools.partial(site_reconciler, settings, parts, source)
+    return SiteKeeper(
+        ConsulLease(client, prefix, settings.node),
+        source,
+        client,
+        lambda fence: ConsulJournal(client, prefix, fence, room.journal.paused, now),
+        judges,
+        reconciler,
+        own,
+        (settings.node, settings.site, settings.role),
+        settings.drift.interval_s,
+        now,
+    )
+
+
+def site_reconciler(
+    settings: Settings, parts: Mapping[SectionName, Part], source: Source, room: Room
+) -> Reconciler:
+    """Return what passes over the whole site are made with."""
+    rules = Rules(
+        of_site(settings.hierarchy),
+        {"site": settings.site},
+        Budgets(**settings.guard.model_dump()),
+        repair=frozenset(map(DriverName, settings.drift.repair)),
+    )
+    return Reconciler(
+        parts,
+        SECTIONS,
+        source,
+        FileMemory(private_dir(settings.state_dir / "site")),
+        SiteFacts(settings.site),
+        room,
+        rules,
+        QuietPeriod(settings.source.quiet_min_s, settings.source.quiet_max_s),
+        Scope.SITE,
+    )
 
 
 def ends_of(settings: Settings) -> tuple[ConsulHome, ConsulMirror]:
@@ -217,7 +308,7 @@ def wire(settings: Settings, room: Room, status: Callable[[], Status] | None = N
     parts, source = parts_of(settings), source_of(settings)
     drivers = {part.driver.name: part.driver for part in parts.values()}
     checks = tuple(map(CommandProbe, dict.fromkeys(settings.verify.commands)))
-    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping, checks)
+    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping, lambda: checks)
     guard = settings.guard
     budgets = Budgets(**guard.model_dump())
     facts = HostFacts(
@@ -243,111 +334,6 @@ def wire(settings: Settings, room: Room, status: Callable[[], Status] | None = N
     another = functools.partial(names_of_another, settings=settings)
     explainer = Explainer(parts, SECTIONS, source, facts, rules, another)
     replicator = replicator_of(settings, own.reporter)
-    reporting, mqtt = reporting_of(settings, status, own.reporter) if status else ((), None)
-    return Wired(source, parts, reconciler, own, explainer, replicator, reporting, mqtt)
-
-
-@contextlib.asynccontextmanager
-async def opened(settings: Settings, reporter: Reporter) -> AsyncIterator[Wired]:
-    """Wire for one command, and let go of everything afterwards."""
-    journal = SqliteJournal(private_dir(settings.state_dir) / "journal.db")
-    wired = wire(settings, Room({}, journal, reporter))
-    try:
-        yield wired
-    finally:
-        await wired.close()
-        await journal.aclose()
-
-
-async def preview(settings: Settings, tree: Path | None, allow: Collection[str] = ()) -> Pass:
-    """Return what would be done on this host now, from the source or from a tree of files."""
-    async with opened(settings, LogReporter(lambda _: None)) as wired:
-        if tree is None:
-            return await _after_quiet(lambda: wired.reconciler.preview(allow=allow))
-        given = DirectorySource(DirectorySettings(path=str(tree)))
-        snapshot = await given.snapshot(wired.reconciler.layers)
-        return await wired.reconciler.preview(snapshot, allow)
-
-
-async def online(settings: Settings) -> list[Finding]:
-    """Ask whether this host may and can do what it is set up to do; nothing is written."""
-    findings = []
-    async with opened(settings, LogReporter(lambda _: None)) as wired:
-        if isinstance(wired.source, ConsulSource):
-            report = KeyPath(f"report/{settings.site}/{settings.node}")
-            findings += await ask(wired.source.checks(wired.reconciler.layers, report))
-        for part in wired.parts.values():
-            findings.append(await _look(part.driver))
-    if settings.replicate.enabled and not settings.home:
-        home, mirror = ends_of(settings)
-        findings += await ask((*mirror.checks(), *home.checks()))
-        await mirror.close()
-        await home.close()
-    return findings
-
-
-async def _look(driver: Driver) -> Finding:
-    name = f"driver {driver.name}"
-    try:
-        seen = await driver.observe()
-    except ConfsyncError as fault:
-        return Finding(name, fault)
-    if seen.ownership is Ownership.ABSENT:
-        return Finding(name, HostBusy(seen.problem))
-    return Finding(name, warning=seen.problem)
-
-
-async def explain(settings: Settings, key: str, node: str) -> Json:
-    """Return why a value is so, without an agent: by a look at the source and at this host."""
-    async with opened(settings, LogReporter(lambda _: None)) as wired:
-        found = await _after_quiet(wired.reconciler.preview)
-        return await wired.explainer.explain(key, node, found, 0.0)
-
-
-async def apply_once(settings: Settings, allow: Collection[str]) -> Pass:
-    """Do one whole pass without an agent. Raises AnotherAgent, Held when halted."""
-    with HostLock(private_dir(settings.state_dir)):
-        async with opened(settings, LogReporter(lambda _: None)) as wired:
-            ended = await recover(wired.room)
-            if ended is not None and ended.state is State.HALTED:
-                raise Held(f"this host is halted: {ended.reason}")
-            found = await _after_quiet(lambda: wired.reconciler.once(allow))
-            return await wired.reconciler.remember(found)
-
-
-async def adopt_once(settings: Settings, order: Json, by: str) -> Json:
-    """Adopt where no agent runs. Raises AnotherAgent, Held when halted, NotOwned."""
-    with HostLock(private_dir(settings.state_dir)):
-        async with opened(settings, LogReporter(lambda _: None)) as wired:
-            ended = await recover(wired.room)
-            if ended is not None and ended.state is State.HALTED:
-                raise Held(f"this host is halted: {ended.reason}")
-            if not order["draft"]:  # a draft is of what runs, whatever is wanted
-                await _after_quiet(lambda: wired.reconciler.preview(allow=order["allow"]))
-            return await wired.adopter.adopt(order, by, now())
-
-
-async def _after_quiet(look: Callable[[], Awaitable[Pass]]) -> Pass:
-    """Look until plain writes have been quiet for long enough to be believed."""
-    while (found := await look()).again_s is not None:
-        await asyncio.sleep(found.again_s)
-    return found
-
-
-async def hold(state_dir: Path, act: str, *, reason: str = "", accept: bool = False) -> Json:
-    """Pause, resume or retry where no agent runs: the next one reads it from the journal."""
-    with HostLock(private_dir(state_dir)):
-        journal = SqliteJournal(state_dir / "journal.db")
-        try:
-            match act:
-                case "pause":
-                    await journal.pause(reason)
-                case "retry":
-                    await journal.retry()
-                case "resume" if accept:
-                    await journal.accept()
-                case "resume":
-                    await journal.resume()
-        finally:
-            await journal.aclose()
-    return {}
+    keeper = keeper_of(settings, own) if status else None
+    reporting, mqtt = reporting_of(settings, status, keeper, own.reporter) if status else ((), None)
+    return Wired(source, parts, reconciler, own, explainer, replicator, reporting, mqtt, keeper)

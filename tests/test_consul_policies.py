@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.lab.kv import ConsulError, Kv
+from tests.lab.wait import wait_until
 
 if TYPE_CHECKING:
     from tests.lab.sites import Sites
@@ -22,6 +23,9 @@ HELD = (
     "moved",
     "report/osl/osl-compute-01",
     "report/bgo/bgo-compute-01",
+    "lease/site",
+    "site/journal/open",
+    "site/report",
 )
 FOREIGN = ("other/app", "confsync/v2/head", "confsync/v10")
 
@@ -43,12 +47,19 @@ REPLICATED = {
     "lease/replicate",
     "mirror-ops",
 }
+OF_SITE = {"lease/site", "site/journal/open", "site/report"}
+REPORTS = {"report/osl/osl-compute-01", "report/bgo/bgo-compute-01"}
 PUBLISHED = {*TREE, "head", "moved", "ops/freeze/all", "conflicts"}
 EXPECTED: dict[tuple[str, str], May] = {
     ("agent", "osl"): May(
         frozenset({*SHARED, "report/osl/osl-compute-01"}), frozenset({"report/osl/osl-compute-01"})
     ),
     ("agent", "bgo"): May(frozenset(SHARED), frozenset()),
+    ("site-osl", "osl"): May(
+        frozenset({*SHARED, *OF_SITE, *REPORTS}),
+        frozenset(OF_SITE),
+    ),
+    ("site-osl", "bgo"): May(frozenset(SHARED), frozenset()),
     ("replicator-osl", "osl"): May(frozenset(HELD), frozenset(REPLICATED)),
     ("replicator-osl", "bgo"): May(frozenset(HELD), frozenset()),
     ("publisher", "bgo"): May(frozenset(HELD), frozenset(PUBLISHED)),
@@ -80,6 +91,9 @@ def test_each_token_may_do_what_config_consul_says_and_no_more(sites: Sites):
     osl = sites.sites["osl"].consul.servers[0].kv
     secrets = {name: sites.tokens.secret(name) for name in ("publisher", "emergency", "reader")}
     secrets["agent"] = sites.node_token("osl", "osl-compute-01")
+    sites.tokens.node("osl", "osl-compute-02", acts=True)
+    sites.wait_known("osl-compute-02")
+    secrets["site-osl"] = sites.tokens.secret("osl-compute-02")
     secrets["replicator-osl"] = sites.tokens.secret("replicator-osl")
     secrets["local"] = osl.token_of("local", ["confsync-reader"], local=True)
     secrets[""] = ""
@@ -148,5 +162,6 @@ def test_tokens_go_on_working_at_a_site_that_is_cut_off(sites: Sites):
     # What was cached is forgotten with the process; what was replicated is not.
     site.consul.servers[0].restart()
     site.consul.servers[0].wait_leader()
+    wait_until("it is known", lambda: allowed(agent, "GET", f"kv/{ROOT}/mirror?consistent"))
     assert b"1" == agent.get(f"{ROOT}/mirror")
     agent.put(f"{ROOT}/report/osl/osl-compute-01", "alive")

@@ -27,7 +27,7 @@ key_prefix "confsync/v1/conflicts" {
 key_prefix "confsync/v1/copying" {
   policy = "write"
 }
-key_prefix "confsync/v1/lease" {
+key "confsync/v1/lease/replicate" {
   policy = "write"
 }
 # The lease is a session, and a session belongs to the Consul node that was asked for it.

@@ -15,7 +15,7 @@ from confsync.model.ids import Json
 
 
 @click.command()
-@click.argument("driver", type=click.Choice(["bird", "lvm"]))
+@click.argument("driver", type=click.Choice(["bird", "lvm", "felix"]))
 @click.option("--plan", "only", is_flag=True, help="Show what it would come to; record nothing.")
 @click.option("--draft", is_flag=True, help="Print the document that says what runs here now.")
 @ALLOW
@@ -68,9 +68,9 @@ def _lines(data: Json) -> Iterator[str]:
 
 
 def _without_agent(options: Options, body: dict[str, Json]) -> Json:
-    from confsync import wiring
+    from confsync.cli import alone
     from confsync.host import logs
     from confsync.settings import load
 
     logs.configure("debug" if options.verbose else "warning")
-    return asyncio.run(wiring.adopt_once(load(options.config), body, getpass.getuser()))
+    return asyncio.run(alone.adopt_once(load(options.config), body, getpass.getuser()))

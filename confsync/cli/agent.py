@@ -49,9 +49,9 @@ def _checked(options: Options, *, online: bool) -> Result:
     settings = load(options.config)
     if not online:
         return Result(settings.model_dump(mode="json"), f"{options.config}: ok")
-    from confsync import wiring
+    from confsync.cli import alone
 
-    findings = asyncio.run(wiring.online(settings))
+    findings = asyncio.run(alone.online(settings))
     faults = [finding.fault for finding in findings if finding.fault is not None]
     data = [
         {"name": one.name, "fault": str(one.fault or ""), "warning": one.warning}
@@ -98,9 +98,9 @@ def _local(options: Options, act: str, body: dict[str, Json], done: str) -> Resu
     try:
         data = client.order(options.config, f"/v1/{act}", body)
     except client.NoAgent:
-        from confsync import wiring
+        from confsync.cli import alone
 
-        data = asyncio.run(wiring.hold(read_what_can_be(options.config).state_dir, act, **body))
+        data = asyncio.run(alone.hold(read_what_can_be(options.config).state_dir, act, **body))
         done += " (no agent is running; the next one will see it)"
     return Result(data, _said(data, done))
 

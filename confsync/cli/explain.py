@@ -142,9 +142,9 @@ def _text(value: Json, nothing: str = "null") -> str:
 
 
 def _without_agent(options: Options, key: str, node: str) -> Json:
-    from confsync import wiring
+    from confsync.cli import alone
     from confsync.host import logs
     from confsync.settings import load
 
     logs.configure("debug" if options.verbose else "warning")
-    return asyncio.run(wiring.explain(load(options.config), key, node))
+    return asyncio.run(alone.explain(load(options.config), key, node))

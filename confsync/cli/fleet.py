@@ -7,15 +7,15 @@ and a node that is silent is never shown as what it last said it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Final
 
 from confsync.cli.output import Exit, Options, Result
-from confsync.cli.status import EXITS, age
-from confsync.edge.fleet import SiteReading, read_site, sites
+from confsync.cli.status import EXITS, age, worst
+from confsync.edge.fleet import SITE_REPORT, SiteReading, read_site, sites
 from confsync.edge.transport import Client
 from confsync.model import limits
 from confsync.model.errors import BadSettings
@@ -27,7 +27,6 @@ from confsync.settings import Settings
 SILENT: Final = "silent"
 WAITING: Final = (AgentState.PENDING, AgentState.APPLYING, AgentState.STARTING)
 HELD: Final = (AgentState.FROZEN, AgentState.OBSERVING)
-WORST: Final = (Exit.HALTED, Exit.ROLLED_BACK, Exit.UNAVAILABLE, Exit.PENDING, Exit.OK)
 TITLES: Final = ("SITE", "NODES", "IN-SYNC", "PENDING", "HELD", "PROBLEM", "CHANGE", "APPLIED")
 
 
@@ -46,15 +45,19 @@ class Wanted:
         """Tell whether only some nodes are meant."""
         return bool(self.which or self.site or self.role or self.node)
 
-    def means(self, node: Node) -> bool:
+    def means(self, node: Told) -> bool:
         """Tell whether a node is meant, with problems or without."""
         said = node.report
         patterns = ((self.site, node.site), (self.role, said["role"]), (self.node, said["node"]))
         named = any(_fits(word, self.which) for word in (node.site, said["node"]))
         return named and all(_fits(word, pattern) for pattern, word in patterns)
 
+    def means_all_of(self, site: str) -> bool:
+        """Tell whether how a whole site stands is meant: it is no node's, whoever acts for it."""
+        return not (self.role or self.node) and _fits(site, self.which) and _fits(site, self.site)
+
     def sites(
-        self, readings: Sequence[SiteReading], nodes: Sequence[Node]
+        self, readings: Sequence[SiteReading], nodes: Sequence[Told]
     ) -> Iterator[SiteReading]:
         """Yield the sites that are meant: one that could not be asked may have any node.
 
@@ -74,8 +77,11 @@ def _fits(word: str, pattern: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One node's report and its age in seconds; None = it does not say when it was written."""
+class Told:
+    """What one node told, of itself or of its site, and how many seconds ago.
+
+    Shape: `age_s` None = it does not say when it was written.
+    """
 
     site: str
     report: Json
@@ -93,7 +99,7 @@ class Node:
         return EXITS.get(self.state, Exit.UNAVAILABLE)
 
     def as_json(self) -> Json:
-        """Return the node as the envelope has it."""
+        """Return the report as the envelope has it."""
         return {**self.report, "state": self.state, "age_s": self.age_s}
 
 
@@ -101,12 +107,14 @@ class Node:
 class Fleet:
     """What was read of the sites and nodes that are meant.
 
-    Shape: `published` is the newest change at home, None = no home was read.
+    Shape: `published` is the newest change at home, None = no home was read; `works` are what
+    is told of whole sites, by site.
     """
 
     readings: Sequence[SiteReading]
-    nodes: Sequence[Node]
+    nodes: Sequence[Told]
     published: int | None
+    works: Mapping[str, Told]
 
     def behind(self, reading: SiteReading) -> int | None:
         """Return how many changes a site lacks, negative = it is ahead; None = nobody can tell."""
@@ -119,7 +127,7 @@ class Fleet:
         """Yield what adds to the exit code: to know of no node is not to know that all is well."""
         if not self.nodes:
             yield Exit.UNAVAILABLE
-        yield from (node.exit for node in self.nodes)
+        yield from (told.exit for told in (*self.nodes, *self.works.values()))
         for one in self.readings:
             copy = one.head is not None and not one.home
             behind = self.behind(one)
@@ -141,11 +149,10 @@ def show(settings: Settings, wanted: Wanted, options: Options) -> Result:
         "sites": [_site(fleet, one) for one in fleet.readings],
         "nodes": [node.as_json() for node in _listed(fleet, wanted)],
     }
-    exits = set(fleet.exits)
-    return Result(data, text, exit=next((code for code in WORST if code in exits), Exit.OK))
+    return Result(data, text, worst(set(fleet.exits)))
 
 
-def _listed(fleet: Fleet, wanted: Wanted) -> list[Node]:
+def _listed(fleet: Fleet, wanted: Wanted) -> list[Told]:
     fine = AgentState.IN_SYNC
     return [node for node in fleet.nodes if not wanted.problems or node.state != fine]
 
@@ -166,11 +173,16 @@ async def _read(settings: Settings, wanted: Wanted) -> Fleet:
             await client.close()
     now = datetime.now(UTC)
     told = (
-        Node(one.site, report, _age_s(report, now)) for one in readings for report in one.reports
+        Told(one.site, report, _age_s(report, now)) for one in readings for report in one.reports
     )
     nodes = [node for node in told if wanted.means(node)]
     heads = (one.head.change for one in readings if one.home and one.head)
-    return Fleet(list(wanted.sites(readings, nodes)), nodes, max(heads, default=None))
+    works = {
+        one.site: Told(one.site, one.work, _age_s(one.work, now))
+        for one in readings
+        if one.work and wanted.means_all_of(one.site)
+    }
+    return Fleet(list(wanted.sites(readings, nodes)), nodes, max(heads, default=None), works)
 
 
 def _age_s(report: Json, now: datetime) -> float | None:
@@ -185,6 +197,7 @@ def _age_s(report: Json, now: datetime) -> float | None:
 def _site(fleet: Fleet, reading: SiteReading) -> Json:
     head = reading.head
     nodes = [node for node in fleet.nodes if node.site == reading.site]
+    work = fleet.works.get(reading.site)
     return {
         "site": reading.site,
         "problem": reading.problem,
@@ -193,12 +206,13 @@ def _site(fleet: Fleet, reading: SiteReading) -> Json:
         "phase": str(head.phase) if head else None,
         "behind": fleet.behind(reading),
         "conflicts": dict(reading.conflicts),
+        "site_work": work.as_json() if work else None,
         "nodes": len(nodes),
         "states": {state: _count(nodes, (state,)) for state in sorted({n.state for n in nodes})},
     }
 
 
-def _count(nodes: Sequence[Node], states: Sequence[str]) -> int:
+def _count(nodes: Sequence[Told], states: Sequence[str]) -> int:
     return sum(node.state in states for node in nodes)
 
 
@@ -210,11 +224,14 @@ def _lines(fleet: Fleet, wanted: Wanted, options: Options) -> Iterator[str]:
         elif not reading.reports:
             yield f"{reading.site}: no node has ever reported there"
         yield from _conflicts(reading, options)
+        work = fleet.works.get(reading.site)
+        if work and not (wanted.problems and work.state == AgentState.IN_SYNC):
+            yield _work(work, options)
     if wanted.some and not fleet.nodes:
         yield "no report of such a node was found"
     for node in _listed(fleet, wanted):
         if wanted != Wanted() or node.exit not in {Exit.OK, Exit.PENDING}:
-            yield from _node(node, options)
+            yield _node(node, options)
 
 
 def _row(fleet: Fleet, reading: SiteReading) -> tuple[str, ...]:
@@ -255,16 +272,29 @@ def _conflicts(reading: SiteReading, options: Options) -> Iterator[str]:
             yield f"  {options.paint(f'confsync push TREE -m WHY {word} {place}', 'bold')}"
 
 
-def _node(node: Node, options: Options) -> Iterator[str]:
-    said, state = node.report, node.state
-    colour = "green" if node.exit is Exit.OK else "red" if state == AgentState.HALTED else "yellow"
-    told = age(max(0.0, node.age_s or 0.0))
+def _work(work: Told, options: Options) -> str:
+    """Return how a site stands: an old report is renewed by whoever acts next, or by nobody."""
+    silent = work.state == SILENT
+    by = f" ({work.report['node'] or 'nobody known'} {'acted' if silent else 'acts'})"
+    ends = f"start an agent that may act, or delete {SITE_REPORT} there" if silent else ""
+    return _line(f"{work.site}: the site", work, options, by, ends)
+
+
+def _node(node: Told, options: Options) -> str:
+    return f"  {_line(node.report['node'], node, options)}"
+
+
+def _line(name: str, told: Told, options: Options, by: str = "", ends: str = "") -> str:
+    """Return one report in one line; `ends` is what to do where it is too old to tell that."""
+    said, state = told.report, told.state
+    colour = "green" if told.exit is Exit.OK else "red" if state == AgentState.HALTED else "yellow"
+    old = age(max(0.0, told.age_s or 0.0))
     if state == SILENT:
         when = "does not say when it was written, or in the future"
         reason = f"its last report, {said['state']}, "
-        reason += when if node.age_s is None else f"is {told} old"
+        reason += when if told.age_s is None else f"is {old} old"
     else:
-        reason = said["reason"] or f"told {told} ago"
-    following = f"  next: {said['next']}" if said["next"] and state != SILENT else ""
+        reason, ends = said["reason"] or f"told {old} ago", said["next"]
+    following = f"  next: {ends}" if ends else ""
     change = f"#{said['applied']}" if said["applied"] is not None else "-"
-    yield f"  {said['node']}  {options.paint(state.upper(), colour)}  {change}  {reason}{following}"
+    return f"{name}  {options.paint(state.upper(), colour)}  {change}  {reason}{by}{following}"

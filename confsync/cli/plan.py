@@ -37,15 +37,18 @@ ALLOW = click.option(
 def plan(options: Options, *, tree: Path | None, allow: tuple[str, ...]) -> Result:
     """Show what would change on this host, from Consul or from a folder TREE; change nothing.
 
-    Ends with 0 for no changes, 2 for changes.
+    Where this host may act for its site, the site's own plan follows.
+    Ends with 0 for no changes, 2 for changes of either.
     """
-    from confsync import wiring
+    from confsync.cli import alone
     from confsync.host import logs
     from confsync.settings import load
 
     logs.configure("debug" if options.verbose else "warning")
-    found = asyncio.run(wiring.preview(load(options.config), tree, allow))
-    return proposal(found, options)
+    settings = load(options.config)
+    node = proposal(asyncio.run(alone.preview(settings, tree, allow)), options)
+    site = asyncio.run(alone.preview_site(settings, tree, allow))
+    return node if site is None else joined(node, proposal(site, options), settings.site)
 
 
 @click.command()
@@ -60,12 +63,12 @@ def apply(options: Options, *, once: bool, allow: tuple[str, ...]) -> Result:
     if not once:
         node = client.order(options.config, "/v1/apply", {"allow": list(allow)})
         return shown(node, options)
-    from confsync import wiring
+    from confsync.cli import alone
     from confsync.host import logs
     from confsync.settings import load
 
     logs.configure("debug" if options.verbose else "warning")
-    found = asyncio.run(wiring.apply_once(load(options.config), allow))
+    found = asyncio.run(alone.apply_once(load(options.config), allow))
     return outcome(found, options)
 
 
@@ -81,6 +84,25 @@ def proposal(found: Pass, options: Options) -> Result:
     ]
     changes = Exit.PENDING if found.plan.steps else Exit.OK
     return Result(_data(found), text, changes, "\n".join(notes), _warnings(found))
+
+
+def joined(node: Result, site: Result, name: str) -> Result:
+    """Return a host's plan and, after it, that of its site, each whole by itself.
+
+    The exit code is that of the first one which came to no plan, else the greater.
+    """
+    heading = f"site {name}:"
+    plans = (Exit.OK, Exit.PENDING)
+    unplanned = [one.exit for one in (node, site) if one.exit not in plans]
+    notes = [node.note, *(f"{heading} {line}" for line in site.note.splitlines())]
+    return Result(
+        {**(node.data or {}), "site": site.data},
+        "\n".join(filter(None, (node.text, heading if site.text else "", site.text))),
+        unplanned[0] if unplanned else max(node.exit, site.exit),
+        "\n".join(filter(None, notes)),
+        (*node.warnings, *(f"{heading} {one}" for one in site.warnings)),
+        (*node.errors, *site.errors),
+    )
 
 
 def outcome(found: Pass, options: Options) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import click
@@ -25,6 +25,14 @@ EXITS: Final[Mapping[str, Exit]] = {
     AgentState.PENDING: Exit.PENDING,
     AgentState.IN_SYNC: Exit.OK,
 }
+WORST: Final = (
+    Exit.HALTED,
+    Exit.ROLLED_BACK,
+    Exit.UNEXPECTED,
+    Exit.UNAVAILABLE,
+    Exit.PENDING,
+    Exit.OK,
+)
 GREEN: Final = (AgentState.IN_SYNC, AgentState.APPLYING, AgentState.PENDING)
 RED: Final = (AgentState.HALTED, AgentState.STARTING)
 
@@ -49,6 +57,7 @@ def status(
 ) -> Result:
     """Show this node; with a selector or --sites what all nodes have reported, site by site.
 
+    A site's own configuration counts where this agent acts for the site, and with --sites.
     Selectors may hold * and ?. Where confsync has no settings, as on your own machine, all sites
     are shown. Ends with 0 in sync, 2 pending or held (a site: its copy is not what home has, or
     keeps an edit), 4 rolled back, rejected or drifted, 5 halted, 69 when the source, the agent or
@@ -64,9 +73,19 @@ def status(
 
 
 def shown(node: Json, options: Options) -> Result:
-    """Return a node's status as people read it, with the exit code of its state."""
+    """Return a node's status as people read it, with the exit code of its state.
+
+    Why the worse of two: whoever acts for a site is the one who is asked about it.
+    """
     text = "\n".join(_lines(node, options))
-    return Result(node, text, EXITS.get(node["state"], Exit.UNEXPECTED))
+    work = node.get("site_work")
+    states = [node["state"], *([work["state"]] if work and work["holds"] else ())]
+    return Result(node, text, worst({EXITS.get(state, Exit.UNEXPECTED) for state in states}))
+
+
+def worst(exits: Collection[Exit]) -> Exit:
+    """Return what several states together end with, 0 for none."""
+    return next((code for code in WORST if code in exits), Exit.OK)
 
 
 def _lines(node: Json, options: Options) -> Iterator[str]:
@@ -87,6 +106,8 @@ def _lines(node: Json, options: Options) -> Iterator[str]:
             yield f"            {note}"
     for name in node["held"]:
         yield f"  held      {name}: disabled by hand, kept so"
+    if work := node.get("site_work"):
+        yield from _site_work(work, node["site"], options)
     if node["mirror"] and node["mirror"]["holds"]:
         yield f"  mirror    {_mirror(node['mirror'])}"
     if node["last_transaction"]:
@@ -121,6 +142,30 @@ def _driver(driver: Json) -> str:
     if driver["problem"]:
         parts.append(driver["problem"])
     return ", ".join(parts)
+
+
+def _site_work(work: Json, site: str, options: Options) -> Iterator[str]:
+    """Yield how the site stands; who does not act for it knows only that, or why not."""
+    if not work["holds"]:
+        yield f"  site      {_indent(work['reason']) or f'another agent acts for {site}'}"
+        return
+    drift = f", {work['drift']} items drifted" if work["drift"] else ""
+    stands = f"{work['state']} at {_at(work)}{drift}"
+    yield f"  site      {stands} (this agent acts for {site})"
+    if work["reason"]:
+        yield f"            {_indent(work['reason'])}"
+    if work["next"]:
+        yield f"            next: {options.paint(work['next'], 'bold')}"
+    if work["last_transaction"]:
+        yield f"            last {_transaction(work['last_transaction'])}"
+    for warning in work["warnings"]:
+        yield f"            warning: {warning}"
+
+
+def _at(work: Json) -> str:
+    applied, desired = work["applied"], work["desired"]
+    here = "no change" if applied is None else f"#{applied}"
+    return here if desired in {None, applied} else f"{here}, #{desired} desired"
 
 
 def _mirror(mirror: Json) -> str:

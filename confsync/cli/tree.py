@@ -18,7 +18,9 @@ from confsync.model import document
 from confsync.model.desired import build
 from confsync.model.errors import InvalidConfig, Violation, Violations
 from confsync.model.ids import LayerPath, canonical
-from confsync.model.layers import layer_paths, merge
+from confsync.model.layers import levels, merge
+from confsync.model.scopes import of_site, share
+from confsync.model.section import Scope
 from confsync.model.snapshot import Snapshot
 from confsync.settings import Settings
 from confsync.wiring import SECTIONS, names_of_node
@@ -112,13 +114,17 @@ def _check_nodes(checked: Checked, settings: Settings) -> Checked:
     for node in sorted(nodes):
         facts = AssumedFacts(names_of_node(node, sites, settings))
         try:
-            merged = merge(_view(checked.snapshot, settings, facts), settings.hierarchy, facts)
-            warnings.update(dict.fromkeys(merged.warnings))
-            build(SECTIONS, merged)
+            warnings.update(dict.fromkeys(_read(checked, Scope.NODE, settings, facts)))
         except InvalidConfig as fault:
             faults.update(dict.fromkeys(fault.violations))
         if facts.asked:
             needs[node] = tuple(sorted(facts.asked))
+    for site in sorted(sites):
+        try:
+            names = {"site": site}
+            warnings.update(dict.fromkeys(_read(checked, Scope.SITE, settings, names)))
+        except InvalidConfig as fault:
+            faults.update(dict.fromkeys(fault.violations))
     return replace(
         checked,
         nodes=tuple(sorted(nodes)),
@@ -126,6 +132,21 @@ def _check_nodes(checked: Checked, settings: Settings) -> Checked:
         faults=tuple(faults),
         warnings=tuple(warnings),
     )
+
+
+def _read(
+    checked: Checked, scope: Scope, settings: Settings, names: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the warnings of what one node, or one site, would make of the tree.
+
+    Raises: InvalidConfig.
+    """
+    hierarchy = of_site(settings.hierarchy) if scope is Scope.SITE else settings.hierarchy
+    patterns = {level.path: level.pattern for level in levels(hierarchy, names)}
+    view = _view(checked.snapshot, tuple(patterns))
+    merged = merge(share(view, SECTIONS, scope, patterns), hierarchy, names)
+    sections = {name: one for name, one in SECTIONS.items() if one.scope is scope}
+    return build(sections, merged).warnings
 
 
 def _syntax(documents: Mapping[str, bytes]) -> Iterator[Violation]:
@@ -136,10 +157,9 @@ def _syntax(documents: Mapping[str, bytes]) -> Iterator[Violation]:
             yield from fault.violations
 
 
-def _view(snapshot: Snapshot, settings: Settings, names: Mapping[str, str]) -> Snapshot:
-    """Return what one node would read of the tree."""
+def _view(snapshot: Snapshot, paths: Sequence[LayerPath]) -> Snapshot:
+    """Return what one reader of some layers would see of the tree."""
     found = {layer.path: layer for layer in snapshot.layers}
-    paths = layer_paths(settings.hierarchy, names)
     return replace(snapshot, layers=tuple(found[path] for path in paths if path in found))
 
 

@@ -22,15 +22,16 @@ from confsync.model.snapshot import HEAD, Head, parse_head
 from confsync.model.writes import Write
 
 REPORTS = KeyPath("report/")
+SITE_REPORT = KeyPath("site/report")
 
 
 class ConsulBoard:
-    """One node's report in its own datacenter."""
+    """One report in its own datacenter: a node's, or the whole site's."""
 
-    def __init__(self, client: Client, prefix: str, site: str, node: str) -> None:
+    def __init__(self, client: Client, prefix: str, key: KeyPath) -> None:
         self._client = client
         self._prefix = f"{prefix}/"
-        self._key = KeyPath(f"{REPORTS}{site}/{node}")
+        self._key = key
 
     async def post(self, report: Json) -> None:
         """Put up a report in place of the one before."""
@@ -51,7 +52,8 @@ class SiteReading:
 
     Shape: `problem` says why it could not be asked (empty = it was); `head` is what is published
     there, or was copied there; `conflicts` maps a document to ``{"here", "home"}`` digests;
-    `reports` are the nodes' records as they wrote them.
+    `reports` are the nodes' records as they wrote them; `work` is the site's own, by the agent
+    that acts for it (None = nobody ever did).
     """
 
     site: str
@@ -60,6 +62,7 @@ class SiteReading:
     head: Head | None = None
     conflicts: Mapping[str, Json] = field(default_factory=dict)
     reports: Sequence[Json] = ()
+    work: Json = None
 
 
 async def sites(client: Client) -> list[str]:
@@ -97,7 +100,7 @@ async def _read(client: Client, prefix: str, site: str) -> SiteReading:
     would look as if it had never reported, and a document as if nobody had edited it.
     """
     reports = KeyPath(f"{REPORTS}{site}/")
-    keys = (HEAD, MIRROR, MOVED, CONFLICTS, reports)
+    keys = (HEAD, MIRROR, MOVED, CONFLICTS, SITE_REPORT, reports)
     probes = (_seen(client, prefix, key) for key in (*keys[:-1], KeyPath(reports + PROBE)))
     for fault in await asyncio.gather(*probes, return_exceptions=True):
         if fault is not None:
@@ -112,6 +115,7 @@ async def _read(client: Client, prefix: str, site: str) -> SiteReading:
         head=parse_head(at[record], record) if record in at else None,
         conflicts=_record(at.get(CONFLICTS, b"{}"), CONFLICTS).get("documents", {}),
         reports=[_report(raw, key) for key, raw in sorted(at.items()) if key.startswith(REPORTS)],
+        work=_told(at[SITE_REPORT], SITE_REPORT) if SITE_REPORT in at else None,
     )
 
 
@@ -124,11 +128,17 @@ async def _seen(client: Client, prefix: str, key: KeyPath) -> None:
 
 
 def _report(raw: bytes, key: str) -> Json:
-    """Return a node's report, whole whatever is written there: it is one node's word only.
+    """Return a node's report.
 
     Why the node from the key: that is what its token lets it write, and nothing else.
     """
-    told = {"state": "unknown", "role": "", "reason": "", "next": "", "at": "", "applied": None}
+    return {**_told(raw, key), "node": key.rpartition("/")[2]}
+
+
+def _told(raw: bytes, key: str) -> Json:
+    """Return a report, whole whatever is written there: it is one node's word only."""
+    told: Json = dict.fromkeys(("node", "role", "reason", "next", "at"), "")
+    told |= {"state": "unknown", "applied": None}
     try:
         found = _record(raw, key)
     except Torn as fault:
@@ -138,7 +148,7 @@ def _report(raw: bytes, key: str) -> Json:
         for name, value in found.items()
         if name not in told or isinstance(value, int if told[name] is None else str)
     }
-    return {**told, **fits, "node": key.rpartition("/")[2]}
+    return {**told, **fits}
 
 
 def _record(raw: bytes, key: str) -> Json:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from confsync import __version__
 from confsync.model.ids import Json, canonical, digest
-from confsync.model.status import AgentState, Health, Status
+from confsync.model.status import TRUTH, AgentState, Health, SiteStatus, Status
 
 TAG_CHARS: Final = 32
 
@@ -41,8 +41,25 @@ def readiness(status: Status, lag_s: float | None = None) -> tuple[Finding, ...]
         Finding("tx", not halted, f"halted: {status.reason}" if halted else "ok"),
         Finding("source", not lags, _knowledge(status)),
         Finding("drivers", True, "warn: " + "; ".join(problems) if problems else "ok"),
+        *_site(status),
         *_broker(status),
     )
+
+
+def _site(status: Status) -> tuple[Finding, ...]:
+    """Return how the site stands that this node acts for: told, and never a reason."""
+    work = status.site_work
+    if work is None or not work.holds:
+        return ()
+    why = f": {work.reason}" if work.reason else ""
+    fine = _word(work) is Health.PASS
+    return (Finding("site", True, f"ok, {work.state}" if fine else f"warn: {work.state}{why}"),)
+
+
+def _word(work: SiteStatus) -> Health:
+    """Return what a site's state is to the health of a node: a warning at most."""
+    fine = TRUTH[AgentState(work.state)].health is Health.PASS
+    return Health.PASS if fine else Health.WARN
 
 
 def _broker(status: Status) -> tuple[Finding, ...]:
@@ -74,6 +91,10 @@ def health_document(status: Status) -> Json:
     for name, driver in status.drivers.items():
         word = Health.WARN if driver.problem else Health.PASS
         checks[f"{name}:driver"] = [{"componentType": "component", "status": word}]
+    if (work := status.site_work) and work.holds:
+        checks["site:state"] = [
+            {"componentType": "component", "observedValue": work.state, "status": _word(work)}
+        ]
     if status.broker is not None:
         word = Health.WARN if status.broker else Health.PASS
         checks["mqtt:broker"] = [{"componentType": "component", "status": word}]

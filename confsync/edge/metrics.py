@@ -7,7 +7,7 @@ each known series exists from the start, and no peer, key, revision or text is e
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,9 +25,17 @@ from prometheus_client.exposition import choose_encoder
 
 from confsync import __version__
 from confsync.edge.mqtt import MqttStats
-from confsync.model.status import RECONCILE_RESULTS, AgentState, Event, EventType, Status
+from confsync.model.section import Scope
+from confsync.model.status import (
+    RECONCILE_RESULTS,
+    AgentState,
+    Event,
+    EventType,
+    SiteStatus,
+    Status,
+)
 
-DRIVERS: Final = ("bird",)
+DRIVERS: Final = ("lvm", "felix", "bird", "calico")
 FAMILIES: Final = ("ipv4", "ipv6")
 LEVELS: Final = ("debug", "info", "warning", "error")
 CAUSES: Final = ("verify", "timeout", "operator", "error")
@@ -60,6 +68,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._describe(site, role, revision)
         self._make_gauges()
+        self._make_site()
         self._make_counters()
         self._make_histograms()
 
@@ -128,10 +137,28 @@ class Metrics:
         self._reload_at = gauge(
             "config_last_reload_success_timestamp_seconds", "When they were last accepted."
         )
-        _initialise(self._drift, {"driver": DRIVERS})
-        _initialise(self._driver_up, {"driver": DRIVERS})
         _initialise(self._sessions, {"family": FAMILIES, "state": ("up", "down")})
         _initialise(self._expected, {"family": FAMILIES})
+
+    def _make_site(self) -> None:
+        """Make what one agent tells of its whole site, and others leave at 0.
+
+        Why no Enum: one of its states is always lit, and whoever acts for no site knows none.
+        """
+        gauge = self._gauge
+        self._site_held = gauge("site_lease_held", "1 if this agent acts for its site.")
+        self._site_state = gauge(
+            "site_state", "1 for the site's state, where this agent acts.", "confsync_site_state"
+        )
+        self._site_desired = gauge("site_desired_sequence", "Change number wanted of the site.")
+        self._site_applied = gauge("site_applied_sequence", "Change number verified for the site.")
+        self._site_drift = gauge("site_drift_items", "Site items that are not as applied.")
+        self._site_transactions = self._counter(
+            "site_transactions_total",
+            "The site's transactions that ended by this agent.",
+            result=_TRANSACTIONS.values(),
+        )
+        _initialise(self._site_state, {"confsync_site_state": AgentState})
 
     def _make_counters(self) -> None:
         counter = self._counter
@@ -174,8 +201,11 @@ class Metrics:
             "transaction_duration_seconds", "Time per phase.", SPANS_S, phase=PHASES
         )
 
-    def observe(self, status: Status) -> None:
-        """Set every gauge that is a view of the status."""
+    def observe(self, status: Status, enabled: Collection[str] = ()) -> None:
+        """Set every gauge that is a view of the status.
+
+        Shape: `enabled` names this host's drivers; one that is not shown does not answer.
+        """
         self._state.state(status.state)
         self._halted.set(status.state is AgentState.HALTED)
         self._frozen.set(bool(status.frozen_by))
@@ -185,12 +215,20 @@ class Metrics:
         self._applied.set(status.applied.change if status.applied else 0)
         self._consul_up.set(not status.source.problem)
         self._consul_at.set(_timestamp(status.source.last_success_at))
-        for name in DRIVERS:
-            self._driver_up.labels(name).set(0)
+        self._observe_drivers(status, enabled)
+        self._observe_site(status.site_work or SiteStatus())
+
+    def _observe_drivers(self, status: Status, enabled: Collection[str]) -> None:
+        """Show the drivers of this host and no other: a 0 says that one does not answer."""
+        self._driver_up.clear()
+        self._drift.clear()
         for family in FAMILIES:
             self._expected.labels(family).set(0)
             self._sessions.labels(family, "up").set(0)
             self._sessions.labels(family, "down").set(0)
+        for name in (name for name in DRIVERS if name in enabled):
+            self._driver_up.labels(name).set(0)
+            self._drift.labels(name).set(0)
         for name, driver in status.drivers.items():
             if name not in DRIVERS:
                 continue
@@ -202,9 +240,24 @@ class Metrics:
                 self._sessions.labels(family, "up").inc(count.get("up", 0))
                 self._sessions.labels(family, "down").inc(count.get("down", 0))
 
+    def _observe_site(self, site: SiteStatus) -> None:
+        self._site_held.set(site.holds)
+        for state in AgentState:
+            self._site_state.labels(state).set(site.holds and site.state == state)
+        self._site_desired.set(site.desired or 0)
+        self._site_applied.set(site.applied or 0)
+        self._site_drift.set(site.drift)
+
     def count(self, event: Event) -> None:
-        """Take note of one event; a type that is no metric is ignored."""
+        """Take note of one event; a type that is no metric is ignored.
+
+        Why a site's step counts with all others: its driver is no host's, and tells them apart.
+        """
         fields: Mapping[str, Any] = event.fields
+        if fields.get("scope") == Scope.SITE and event.type != EventType.STEP_DONE:
+            if event.type in _TRANSACTIONS:
+                self._site_transactions.labels(_TRANSACTIONS[EventType(event.type)]).inc()
+            return
         if event.type in _TRANSACTIONS:
             self._transaction(EventType(event.type), fields)
             return

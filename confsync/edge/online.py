@@ -90,9 +90,18 @@ class Rights:
 
     def of_replicator(self) -> Iterator[Check]:
         """Yield what an agent needs here to copy what home publishes."""
-        below = ("desired", "manifest", "changes", "blobs", COPYING.rstrip("/"), "lease", "ops")
-        for key in (MIRROR, CONFLICTS, *(KeyPath(f"{part}/{PROBE}") for part in below)):
+        below = ("desired", "manifest", "changes", "blobs", COPYING.rstrip("/"), "ops")
+        keys = (MIRROR, CONFLICTS, KeyPath("lease/replicate"))
+        for key in (*keys, *(KeyPath(f"{part}/{PROBE}") for part in below)):
             yield f"write {key}", self._writes(key)
+        yield "session", self._session
+
+    def of_site(self, site: str) -> Iterator[Check]:
+        """Yield what an agent needs to act for its whole site."""
+        for key in (KeyPath("lease/site"), KeyPath(f"site/{PROBE}")):
+            yield f"write {key}", self._writes(key)
+        reports = KeyPath(f"report/{site}/{PROBE}")
+        yield f"read {reports}", self._reads(reports)
         yield "session", self._session
 
     def at_home(self, record: KeyPath) -> Iterator[Check]:

@@ -40,3 +40,14 @@ class HostFacts:
             if scope == 0 and fit:
                 found.setdefault(f"fact.ipv{address.version}.{interface}", str(address))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What all nodes of a site know alike: no node's own address belongs in its resources."""
+
+    site: str
+
+    def facts(self) -> Mapping[str, str]:
+        """Return the site's name."""
+        return {"site": self.site}

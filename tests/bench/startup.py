@@ -8,11 +8,11 @@ from pathlib import Path
 
 import uvloop
 
+from confsync.cli.alone import opened
 from confsync.edge.directory import DirectorySettings, DirectorySource
 from confsync.host.logs import LogReporter, configure
 from confsync.model.ids import canonical
 from confsync.settings import load
-from confsync.wiring import opened
 from tests.bench.subjects import Confsync
 from tests.bench.world import FAR_ASN, network, trees
 from tests.lab.agent import NotifySocket

@@ -10,7 +10,14 @@ from confsync.cli.status import age
 from confsync.host.journal import SqliteJournal
 from confsync.model.errors import Held, RollbackFailed
 from confsync.model.ids import Digest, DriverName, TxnId
-from confsync.model.status import AgentState, DriverStatus, LastTransaction, Mark, SourceStatus
+from confsync.model.status import (
+    AgentState,
+    DriverStatus,
+    LastTransaction,
+    Mark,
+    SiteStatus,
+    SourceStatus,
+)
 from tests.edge.surface import FakeAgent, serving
 
 
@@ -123,6 +130,66 @@ edited past the last push
   warning   roles/compute hides sites/bgo/common
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("work", "shown"),
+    [
+        (SiteStatus(), "  site      another agent acts for bgo\n"),
+        (
+            SiteStatus(holds=True, state="in-sync", desired=7, applied=7),
+            "  site      in-sync at #7 (this agent acts for bgo)\n",
+        ),
+        (
+            SiteStatus(holds=True, state="pending", desired=8),
+            "  site      pending at no change, #8 desired (this agent acts for bgo)\n",
+        ),
+        (
+            SiteStatus(
+                holds=True,
+                state="rolled-back",
+                reason="no report from bgo-compute-04",
+                next="confsync agent retry",
+                desired=8,
+                applied=7,
+                drift=2,
+                warnings=("order 0 comes first",),
+                last_transaction=LastTransaction(
+                    TxnId(3), "rolled-back", Digest("b" * 64), "2026-11-22T10:00:00Z", 812, "no"
+                ),
+            ),
+            """\
+  site      rolled-back at #7, #8 desired, 2 items drifted (this agent acts for bgo)
+            no report from bgo-compute-04
+            next: confsync agent retry
+            last rolled-back bbbbbbbbbbbb at 2026-11-22T10:00:00Z in 812 ms: no
+            warning: order 0 comes first
+""",
+        ),
+    ],
+)
+async def test_status_shows_how_the_site_stands(command, agent, work, shown):
+    agent.show(site_work=work)
+    found = (await command("status"))[1].partition("  bird      owned, ipv4 2/2 up\n")
+    assert shown == found[2]
+
+
+@pytest.mark.parametrize(
+    ("node", "site", "code"),
+    [
+        ("in-sync", "in-sync", 0), ("in-sync", "pending", 2), ("in-sync", "rejected", 4),
+        ("in-sync", "rolled-back", 4), ("in-sync", "halted", 5), ("halted", "in-sync", 5),
+        ("rolled-back", "halted", 5), ("stale", "rejected", 4), ("pending", "stale", 69),
+        ("in-sync", "a word of tomorrow", 1),
+    ],
+)  # fmt: skip
+async def test_status_ends_with_the_worse_of_the_node_and_the_site_it_acts_for(
+    command, agent, node, site, code
+):
+    agent.show(state=AgentState(node), site_work=SiteStatus(holds=True, state=site))
+    assert code == (await command("status"))[0]
+    agent.show(state=AgentState.IN_SYNC, site_work=SiteStatus(state=site))
+    assert 0 == (await command("status"))[0], "another agent tells of the site"
 
 
 def test_status_without_an_agent(alone):

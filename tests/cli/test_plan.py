@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from confsync.cli.output import Options
-from confsync.cli.plan import outcome, proposal
+from confsync.cli.plan import joined, outcome, proposal
 from confsync.flow.passed import Pass
 from confsync.flow.transact import Outcome
 from confsync.model.errors import HostBusy, HostRefused, PlanRefused, Unreachable, Violation
@@ -120,3 +120,55 @@ def test_an_apply_that_succeeded(options):
 def test_last_known_good_is_said_aloud(options):
     result = proposal(Pass(plan=NOTHING.plan, fault=Unreachable("no leader")), options)
     assert ("no leader; last-known-good is used",) == result.warnings
+
+
+SITE_ITEM = Difference("+", "calico.globalnetworksets.lan", None, "1 net", Impact.HITLESS)
+SITE_STEP = Step(
+    DriverName("calico"), "create", 1, "lan", Impact.HITLESS, "x", {}, (SITE_ITEM,)
+)  # fmt: skip
+SITE_CHANGE = Pass(plan=Plan(Digest("b" * 64), (SITE_STEP,), ("lan is not used",)))
+SITE_REFUSED = PlanRefused("foreign", "lan", "somebody else made it")
+
+
+def test_the_plan_of_the_site_follows_the_hosts(options):
+    result = joined(proposal(NOTHING, options), proposal(SITE_CHANGE, options), "bgo")
+    assert (2, "") == (result.exit, result.note)
+    assert ("site bgo: lan is not used",) == result.warnings
+    assert (
+        result.text
+        == """\
+No changes.
+site bgo:
++ calico.globalnetworksets.lan 1 net   hitless
+1 step, impact: hitless. Nothing was changed."""
+    )
+    assert ([], "create") == (result.data["steps"], result.data["site"]["steps"][0]["kind"])
+
+
+def test_what_stands_against_either_is_told_with_whose_it_is(options):
+    host = proposal(Pass(plan=CHANGE.plan, refusals=(REFUSED,)), options)
+    site = Pass(plan=SITE_CHANGE.plan, refusals=(SITE_REFUSED, REFUSED))
+    told = joined(host, proposal(site, options), "bgo").note.splitlines()
+    assert [False, True, True] == [line.startswith("site bgo: ") for line in told]
+    allowances = ("--allow peer_loss:bgp.ipv4", "--allow foreign:lan", "--allow peer_loss:bgp.ipv4")
+    assert all(word in line for word, line in zip(allowances, told, strict=True))
+
+
+BROKEN = Pass(violations=(Violation("CS-V1", ("calico",), "bad"),))
+AWAY = Pass(fault=Unreachable("no leader"))
+
+
+@pytest.mark.parametrize(
+    ("host", "site", "code"),
+    [
+        (NOTHING, NOTHING, 0), (CHANGE, NOTHING, 2), (NOTHING, SITE_CHANGE, 2),
+        (CHANGE, BROKEN, 65), (BROKEN, SITE_CHANGE, 65), (AWAY, BROKEN, 69), (BROKEN, AWAY, 65),
+    ],
+)  # fmt: skip
+def test_a_plan_that_is_none_hides_neither_the_other_nor_itself(options, host, site, code):
+    results = proposal(host, options), proposal(site, options)
+    both = joined(*results, "bgo")
+    assert code == both.exit
+    assert results[1].data == both.data["site"]
+    assert (*results[0].errors, *results[1].errors) == both.errors
+    assert all(one.text in both.text and one.note in both.note for one in results)

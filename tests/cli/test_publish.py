@@ -33,7 +33,7 @@ def test_the_sample_tree_is_valid(tree, capsys):
     assert capsys.readouterr().out == (
         "bgo-compute-03 needs fact fact.ipv4.trp1 (checked with an address of its kind)\n"
         "osl-compute-11 needs fact fact.ipv4.trp1 (checked with an address of its kind)\n"
-        "tree: ok (6 documents, 2 nodes)\n"
+        "tree: ok (8 documents, 2 nodes)\n"
     )
 
 
@@ -117,7 +117,7 @@ def test_a_directory_source_cannot_be_pushed_to(tree, monkeypatch, capsys):
 def test_a_push_is_a_numbered_change_with_who_and_why(tree, consul_server, capsys, monkeypatch):
     monkeypatch.setenv("CONSUL_HTTP_ADDR", consul_server.url)
     assert 0 == main(["push", "tree", "-m", "rr3 (CHG-88)", "--allow", "peer_loss:bgp.ipv4"])
-    assert "#1 published: 6 written\n" == capsys.readouterr().out
+    assert "#1 published: 8 written\n" == capsys.readouterr().out
     head = json.loads(consul_server.kv.get("confsync/v1/head"))
     assert ("complete", 1, "rr3 (CHG-88)", "cli", ["peer_loss:bgp.ipv4"]) == (
         head["phase"],

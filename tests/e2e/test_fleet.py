@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 NODE = "lab-edge-1"
+SITE_KEY = f"{PREFIX}/site/report"
 
 
 @pytest.fixture
@@ -34,14 +35,17 @@ def report(server: ConsulServer, site: str = AWAY, node: str = NODE) -> Any:
     return json.loads(server.kv.get(f"{PREFIX}/report/{site}/{node}") or b"null")
 
 
-def tell(
-    server: ConsulServer, site: str, node: str, state: str, age_s: float = 1, **more: Any
-) -> None:
-    """Write a report as an agent would have."""
+def said(site: str, node: str, state: str, age_s: float = 1, **more: Any) -> str:
+    """Return a report as an agent would write it."""
     at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
-    said = {"state": state, "at": at, "site": site, "node": node, "role": "edge", "reason": ""}
-    said |= {"applied": 1, "next": "", "seq": 1, "boot": "x", **more}
-    server.kv.put(f"{PREFIX}/report/{site}/{node}", json.dumps(said))
+    told = {"state": state, "at": at, "site": site, "node": node, "role": "edge", "reason": ""}
+    return json.dumps(told | {"applied": 1, "next": "", "seq": 1, "boot": "x", **more})
+
+
+def tell(
+    server: ConsulServer, site: str, node: str, state: str, *age_s: float, **more: Any
+) -> None:
+    server.kv.put(f"{PREFIX}/report/{site}/{node}", said(site, node, state, *age_s, **more))
 
 
 def show(server: ConsulServer, key: str, change: int, phase: str = "complete") -> None:
@@ -94,7 +98,7 @@ def watcher(osl: Site, pair: Pair) -> Site:
         server.kv.put(f"{PREFIX}/desired/common/x", "{}")
     tell(pair.home, HOME, "bgo-edge-1", "in-sync")
     tell(pair.home, HOME, "bgo-nat-1", "in-sync", role="nat")
-    tell(pair.away, AWAY, "osl-edge-1", "in-sync", age_s=3600)
+    tell(pair.away, AWAY, "osl-edge-1", "in-sync", 3600)
     tell(pair.away, AWAY, "osl-nat-1", "halted", reason="rollback failed", next="do it", role="nat")
     osl.agent.settings["source"]["consul"]["address"] = pair.home.url
     return osl
@@ -130,8 +134,74 @@ def test_a_report_that_is_none_is_one_nodes_trouble_only(
     assert told in text or told in str(data)
 
 
+@pytest.fixture
+def calm(watcher: Site, pair: Pair) -> Site:
+    """Give somebody who looks from home, where no node has a problem."""
+    tell(pair.away, AWAY, "osl-edge-1", "in-sync")
+    tell(pair.away, AWAY, "osl-nat-1", "in-sync", role="nat")
+    return watcher
+
+
+@pytest.mark.parametrize(
+    ("state", "age_s", "more", "code", "shown"),
+    [
+        ("in-sync", 1, {"applied": 7}, 0, "IN-SYNC  #7  told "),
+        ("pending", 1, {}, 2, "PENDING  #1  told "),
+        (
+            "rolled-back", 1, {"reason": "no report from x", "next": "push another"}, 4,
+            "ROLLED-BACK  #1  no report from x (osl-nat-1 acts)  next: push another",
+        ),
+        ("rejected", 1, {"reason": "bad"}, 4, "REJECTED  #1  bad (osl-nat-1 acts)"),
+        ("halted", 1, {"reason": "no"}, 5, "HALTED  #1  no (osl-nat-1 acts)"),
+        (
+            "in-sync", 3600, {"next": "nothing"}, 69,
+            "SILENT  #1  its last report, in-sync, is 1h00m old (osl-nat-1 acted)  next: start an",
+        ),
+        ("in-sync", -86_400, {}, 69, "SILENT  #1  its last report, in-sync, does not say when"),
+    ],
+)  # fmt: skip
+def test_a_site_is_shown_by_what_its_agent_tells(
+    calm: Site, pair: Pair, state: str, age_s: float, more: Any, code: int, shown: str
+) -> None:
+    pair.away.kv.put(SITE_KEY, said(AWAY, "osl-nat-1", state, age_s, **more))
+    found, data, text = fleet(calm)
+    assert (code, True) == (found, f"{AWAY}: the site  {shown}" in text), text
+    work = {one["site"]: one["site_work"] for one in data["sites"]}
+    assert (None, "osl-nat-1") == (work[HOME], work[AWAY]["node"])
+    assert ("silent" if code == 69 else state) == work[AWAY]["state"]
+    assert "bgo: the site" not in text, "nobody acts for that one"
+    assert {"in-sync"} == {one["state"] for one in data["nodes"]}, "it is no node's state"
+
+
+@pytest.mark.parametrize("raw", ["not json", "[]", "{}", '{"state": 7, "node": 7, "at": 5}'])
+def test_a_sites_report_that_is_none_is_silence(calm: Site, pair: Pair, raw: str) -> None:
+    pair.away.kv.put(SITE_KEY, raw)
+    code, data, text = fleet(calm)
+    shown = f"{AWAY}: the site  SILENT  -  its last report, unknown, does not say when it was"
+    assert (69, True, True) == (code, shown in text, "(nobody known acted)" in text), text
+    assert "silent" == data["sites"][1]["site_work"]["state"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ((AWAY,), 5), (("--site", AWAY), 5), (("--problems",), 5), ((HOME,), 0),
+        (("osl-nat-1",), 0), (("--node", "osl-nat-1"), 0), (("--role", "nat"), 0),
+    ],
+)  # fmt: skip
+def test_a_site_is_selected_by_its_own_name_only(
+    calm: Site, pair: Pair, words: tuple[str, ...], code: int
+) -> None:
+    pair.away.kv.put(SITE_KEY, said(AWAY, "osl-nat-1", "halted"))
+    found, data, text = fleet(calm, *words)
+    assert (code, bool(code)) == (found, f"{AWAY}: the site" in text), text
+    assert bool(code) == any(one["site_work"] for one in data["sites"])
+    pair.away.kv.put(SITE_KEY, said(AWAY, "osl-nat-1", "in-sync"))
+    assert ("--problems" not in words and bool(code)) == ("the site" in fleet(calm, *words)[2])
+
+
 def test_a_clock_that_runs_ahead_hides_no_death(watcher: Site, pair: Pair) -> None:
-    tell(pair.home, HOME, "bgo-edge-1", "in-sync", age_s=-86_400)
+    tell(pair.home, HOME, "bgo-edge-1", "in-sync", -86_400)
     code, data, _ = fleet(watcher, "bgo-edge-1")
     assert (69, ["silent"]) == (code, [one["state"] for one in data["nodes"]])
 
@@ -266,7 +336,9 @@ def test_a_token_that_may_not_read_is_said(lab: Lab) -> None:
     assert (69, True) == (code, "dc1: could not be asked" in text and "403" in text)
 
 
-@pytest.mark.parametrize("hidden", ["head", "mirror", "moved", "conflicts", "report/"])
+@pytest.mark.parametrize(
+    "hidden", ["head", "mirror", "moved", "conflicts", "site/report", "report/"]
+)
 def test_what_a_token_may_not_read_is_not_taken_for_empty(lab: Lab, hidden: str) -> None:
     server = lab.consul(acl=True)
     tell(server, "dc1", "n1", "halted")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.calico import Calico
 from tests.lab.pair import AWAY, HOME
 from tests.lab.site import PREFIX, Site
 
@@ -75,6 +76,19 @@ def test_a_bird_that_does_not_answer(lab: Lab) -> None:
     done = asked(site)
     assert done.returncode not in {0, 69}
     assert [line for line in lines(done, "-") if line.startswith("[-]driver bird: ")]
+
+
+def test_who_may_act_for_its_site_is_asked_for_that_too(lab: Lab) -> None:
+    calico = Calico(lab.folder / "calico")
+    settings = {"calico": {"enabled": True, "calicoctl": str(calico.program), "config_file": ""}}
+    site = with_acl(lab, RULES, drivers=settings)
+    done = asked(site)
+    named = [line.partition(":")[0] for line in lines(done, "-")]
+    assert ["[-]write lease/site", "[-]write site/confsync-probe", "[-]session"] == named
+    assert "[+]driver calico ok" in lines(done, "+")
+    calico.faults(unreachable=True)
+    (told,) = [line for line in lines(asked(site), "-") if "driver calico" in line]
+    assert "calicoctl cannot list" in told
 
 
 def test_a_replicator_is_asked_for_both_ends(lab: Lab, pair: Pair) -> None:

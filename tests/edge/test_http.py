@@ -26,7 +26,7 @@ from confsync.model.errors import (
     Unreachable,
     Violation,
 )
-from confsync.model.status import AgentState, SourceStatus
+from confsync.model.status import AgentState, SiteStatus, SourceStatus
 from tests.edge.surface import STATUS, FakeAgent, connect, raw, send, serving
 
 # The table of the operator's manual, cell by cell: livez, readyz, health's code and its word.
@@ -117,6 +117,27 @@ async def test_readyz_lists_and_excludes(agent, door):
         "[+]drivers ok",
         "excluded: mqtt, source, tx",
     ]
+
+
+@pytest.mark.parametrize("state", CELLS)
+async def test_a_site_is_told_by_the_node_that_acts_for_it_and_never_makes_it_unready(
+    state, agent, doors
+):
+    agent.show(site_work=SiteStatus(holds=True, state=state, reason="because"))
+    word = {"fail": "warn"}.get(CELLS[state][3], CELLS[state][3])
+    shown = f"ok, {state}" if word == "pass" else f"warn: {state}: because"
+    answer = await send(doors[0], "GET", "/readyz?verbose")
+    assert (200, f"[+]site {shown}") == (answer.status, answer.body.splitlines()[-1])
+    health = (await send(doors[0], "GET", "/health")).json
+    check = {"componentType": "component", "observedValue": state, "status": word}
+    assert ("pass", [check]) == (health["status"], health["checks"]["site:state"])
+
+
+@pytest.mark.parametrize("work", [None, SiteStatus()])
+async def test_a_site_is_not_told_by_who_does_not_act_for_it(work, agent, doors):
+    agent.show(site_work=work)
+    assert "site" not in (await send(doors[0], "GET", "/readyz?verbose")).body
+    assert "site" not in (await send(doors[0], "GET", "/health")).body
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from confsync.edge.metrics import Metrics
 from confsync.model.ids import Digest, DriverName
-from confsync.model.status import AgentState, DriverStatus, Event, EventType, Mark, SourceStatus
+from confsync.model.status import (
+    AgentState,
+    DriverStatus,
+    Event,
+    EventType,
+    Mark,
+    SiteStatus,
+    SourceStatus,
+)
 from tests.edge.surface import FakeAgent
 
 FAMILIES = {
@@ -21,6 +29,8 @@ FAMILIES = {
     "consul_requests_total", "driver_up", "bgp_sessions",
     "bgp_sessions_expected", "config_last_reload_successful",
     "config_last_reload_success_timestamp_seconds", "log_messages_total",
+    "site_lease_held", "site_state", "site_desired_sequence", "site_applied_sequence",
+    "site_drift_items", "site_transactions_total",
     "mqtt_connected", "mqtt_messages_total", "mqtt_queue_messages", "mqtt_reconnects_total",
 }  # fmt: skip
 
@@ -73,7 +83,7 @@ def test_the_status_sets_the_gauges(metrics):
         drivers={DriverName("bird"): bird, DriverName("unheard-of"): bird},
         source=SourceStatus("consul", "2026-11-22T10:00:04+00:00", 1.0, "no leader"),
     )
-    metrics.observe(agent.now)
+    metrics.observe(agent.now, ["bird"])
     assert 420 == value(metrics, "desired_sequence")
     assert 419 == value(metrics, "applied_sequence")
     assert 1 == value(metrics, "pending")
@@ -87,6 +97,69 @@ def test_the_status_sets_the_gauges(metrics):
     metrics.observe(FakeAgent().now)
     assert 0 == value(metrics, "bgp_sessions", family="ipv6", state="up")
     assert 0 == value(metrics, "pending")
+
+
+def test_a_driver_that_is_enabled_and_not_shown_is_down_and_others_are_no_series(metrics):
+    def shown(name):
+        return {d: value(metrics, name, driver=d) for d in ("lvm", "felix", "bird", "calico")}
+
+    agent = FakeAgent()
+    drivers = {DriverName("felix"): DriverStatus("owned", drift=2)}
+    drivers[DriverName("lvm")] = DriverStatus("absent", "no vgs")
+    agent.show(drivers=drivers)
+    metrics.observe(agent.now, ["lvm", "felix", "bird"])
+    assert {"lvm": 0, "felix": 1, "bird": 0, "calico": None} == shown("driver_up")
+    assert {"lvm": 0, "felix": 2, "bird": 0, "calico": None} == shown("drift_items")
+    agent.show(drivers={})
+    metrics.observe(agent.now, ["felix"])
+    assert {"lvm": None, "felix": 0, "bird": None, "calico": None} == shown("driver_up")
+    assert {"lvm": None, "felix": 0, "bird": None, "calico": None} == shown("drift_items")
+
+
+def test_a_site_is_shown_by_the_agent_that_acts_for_it_only(metrics):
+    agent = FakeAgent()
+
+    def lit():
+        states = {s: value(metrics, "site_state", confsync_site_state=s) for s in AgentState}
+        return {state for state, one in states.items() if one}
+
+    work = SiteStatus(holds=True, state="halted", desired=7, applied=6, drift=2)
+    agent.show(site_work=work)
+    metrics.observe(agent.now)
+    assert (1, {"halted"}) == (value(metrics, "site_lease_held"), lit())
+    numbers = ("site_desired_sequence", "site_applied_sequence", "site_drift_items")
+    assert [7, 6, 2] == [value(metrics, name) for name in numbers]
+    assert 0 == value(metrics, "halted"), "the node is not"
+    for another in (SiteStatus(), None):
+        agent.show(site_work=another)
+        metrics.observe(agent.now)
+        assert (0, set()) == (value(metrics, "site_lease_held"), lit())
+        assert [0, 0, 0] == [value(metrics, name) for name in numbers]
+
+
+def counted(metrics):
+    """Return every series of a counter or a histogram that is not at 0, without the clock's."""
+    lines = (line.split() for line in metrics.render("")[0].decode().splitlines())
+    names = ("_total", "_count", "_errors")
+    return {
+        line[0]
+        for line in lines
+        if line[0].startswith("confsync_") and line[0].split("{")[0].endswith(names)
+        if float(line[-1])
+    }
+
+
+def test_an_event_of_a_site_is_not_counted_as_the_nodes(metrics):
+    fields = {
+        "took_s": 0.5, "result": "ok", "cause": "verify", "driver": "calico", "op": "apply",
+        "phase": "verify", "reason": "schema", "guard": "shrink", "scope": "site",
+    }  # fmt: skip
+    for type_ in EventType:
+        metrics.count(Event(type_, fields))
+    words = ("committed", "rolled_back", "halted", "refused")
+    ended = {f'confsync_site_transactions_total{{result="{word}"}}' for word in words}
+    step = 'confsync_steps_total{driver="calico",op="apply",result="ok"}'
+    assert {*ended, step} == counted(metrics)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,8 @@ class Sites:
                 self.write(f"sites/{name}/common/bgp", json.dumps(site.document()))
         for node in self.nodes.values():
             self.write(f"nodes/{node.name}/bgp", json.dumps(node.document()))
-            self.tokens.node(node.site.name, node.name)
+            acts = settings.get("drivers", {}).get("calico", {}).get("enabled", False)
+            self.tokens.node(node.site.name, node.name, acts=acts)
         self.publish("the first tree")
         self.wait_known(*self.nodes)
         for site in self.sites.values():

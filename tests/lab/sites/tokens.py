@@ -38,6 +38,8 @@ class Tokens:
             ("reader", "reader"),
         ):
             self.make(holder, *policies)
+        for site in sites:
+            self._policy(f"site-{site}", "site", datacenters=[site])
         for site in sites[1:]:
             self._policy(f"replicator-{site}", "replicator-site", datacenters=[site])
             self.make(f"replicator-{site}", "replicator-home", f"replicator-{site}")
@@ -46,13 +48,14 @@ class Tokens:
         text = (POLICIES / f"{rules or name}.hcl").read_text()
         self._kv.new_policy(_named(name), text, datacenters)
 
-    def node(self, site: str, node: str) -> None:
-        """Make the token of a node's agent; nothing happens when it has one."""
+    def node(self, site: str, node: str, *, acts: bool = False) -> None:
+        """Make the token of a node's agent, which may act for its site; once."""
         if self.file(node).exists():
             return
         text = (POLICIES / "report.hcl").read_text().replace("SITE", site).replace("NODE", node)
         self._kv.new_policy(_named(f"report-{node}"), text, [site])
-        self.make(node, "agent", f"report-{node}")
+        more = [f"site-{site}"] if acts else []
+        self.make(node, "agent", f"report-{node}", *more)
 
     def make(self, holder: str, *policies: str, local: bool = False) -> str:
         """Make a token of policies; returns its secret."""

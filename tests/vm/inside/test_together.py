@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.lab.agent import merged
 from tests.lab.site import Site
 from tests.lab.strace import Injection, Tracer
 from tests.lab.wait import wait_until
 
 if TYPE_CHECKING:
     from tests.lab import FarEnd, Lab
+    from tests.lab.agent import Settings
 
 pytestmark = pytest.mark.timeout(400)  # an agent of this kernel takes its time
 
@@ -35,11 +37,14 @@ Document = dict[str, Any]
 class Host:
     """A host of ours with two far ends and a blank disk; `far` is its peer from the beginning."""
 
-    def __init__(self, lab: Lab, disk: str) -> None:
-        settings = {"drivers": {"lvm": {"enabled": True, "volume_groups": [VG]}}}
-        self.site = Site(lab, settings=settings)
+    def __init__(self, lab: Lab, disk: str, settings: Settings | None = None) -> None:
+        lvm = {"drivers": {"lvm": {"enabled": True, "volume_groups": [VG]}}}
+        self.site = Site(lab, settings=merged(lvm, settings or {}))
         self.other = lab.far_end(2, bfd=True)
         self.disk = disk
+
+    def begin(self) -> None:
+        """Publish the first documents and start the agent on them."""
         self.store({"kept": {"size": "20MiB"}})
         self.site.push(self.site.document())
         self.site.agent.start(timeout_s=PATIENT_S)
@@ -109,7 +114,9 @@ class Host:
 
 @pytest.fixture
 def host(lab: Lab, disks: list[str]) -> Host:
-    return Host(lab, disks[0])
+    made = Host(lab, disks[0])
+    made.begin()
+    return made
 
 
 def mib(size: int) -> int:
