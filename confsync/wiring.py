@@ -307,8 +307,12 @@ def wire(settings: Settings, room: Room, status: Callable[[], Status] | None = N
     """
     parts, source = parts_of(settings), source_of(settings)
     drivers = {part.driver.name: part.driver for part in parts.values()}
-    checks = tuple(map(CommandProbe, dict.fromkeys(settings.verify.commands)))
-    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping, lambda: checks)
+    commands = tuple(dict.fromkeys(settings.verify.commands))
+
+    def checks() -> tuple[Probe, ...]:
+        return tuple(map(CommandProbe, commands))
+
+    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping, checks)
     guard = settings.guard
     budgets = Budgets(**guard.model_dump())
     facts = HostFacts(

@@ -20,20 +20,26 @@ _SHOWN_CHARS = 160
 
 
 class CommandProbe:
-    """One command; exit code 0 = passes."""
+    """One command in one transaction; exit code 0 = passes, the first sample is the baseline."""
 
     def __init__(self, command: str) -> None:
         self.name = f"command {command}"
         self._command = command
         self._argv = shlex.split(command)
-        self._last: tuple[float, Json] | None = None
+        self._baseline = False
+        self._asked_s = 0.0
+        self._said: Json = None
 
     async def sample(self) -> Sample:
-        """Return ``{"passes": bool, "reason": str}``; a recent answer is given again."""
+        """Return ``{"passes": bool, "reason": str}``; a recent answer is given again.
+
+        Why never the baseline's: it is of before the change.
+        """
         now_s = time.monotonic()
-        if self._last is None or now_s - self._last[0] >= limits.COMMAND_EVERY_S:
-            self._last = now_s, await self._ask()
-        return self._last[1]
+        if self._said is None or self._baseline or now_s - self._asked_s >= limits.COMMAND_EVERY_S:
+            self._baseline = self._said is None
+            self._asked_s, self._said = now_s, await self._ask()
+        return self._said
 
     async def _ask(self) -> Json:
         try:

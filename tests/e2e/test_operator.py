@@ -114,7 +114,7 @@ def test_a_check_of_the_operators_own_that_stops_passing_undoes_the_change(lab: 
     settings = {"verify": {"commands": [f"{check} dns"]}}
     site = Site(lab, consul=False, settings=settings)
     check.write_text(
-        f"#!/bin/sh\ngrep -q '198.51.100.0' {site.near.config}.confsync-candidate 2>/dev/null || "
+        f"#!/bin/sh\nbirdc -s {site.near.socket} show route 198.51.100.0/24 | grep -q unreach || "
         'exit 0\necho "$1 is dead"\nexit 2\n'
     )
     check.chmod(0o755)
