@@ -141,6 +141,7 @@ def contents(server: ConsulServer) -> dict[str, object]:
     return {key: server.kv.get(key) for key in server.kv.keys(PREFIX)}
 
 
+@pytest.mark.root
 async def test_the_plan_of_a_site_is_by_what_its_journal_says(
     tmp_path: Path, calico: Calico, consul_server: ConsulServer
 ) -> None:
@@ -172,6 +173,7 @@ async def test_the_plan_of_a_site_is_by_what_its_journal_says(
     assert (7, ()) == (found.applied.change, found.refusals), "it is ours by the journal"
 
 
+@pytest.mark.root
 async def test_the_plan_of_a_site_is_also_of_a_tree(
     tmp_path: Path, calico: Calico, consul_server: ConsulServer
 ) -> None:
@@ -184,6 +186,7 @@ async def test_the_plan_of_a_site_is_also_of_a_tree(
     assert 1 == len(found.plan.steps)
 
 
+@pytest.mark.root
 async def test_no_plan_of_a_site_is_made_without_its_journal(
     tmp_path: Path, calico: Calico, tree: Path, consul_server: ConsulServer
 ) -> None:
@@ -198,6 +201,7 @@ async def test_no_plan_of_a_site_is_made_without_its_journal(
     assert (None, True) == (found.plan, isinstance(found.fault, Unreachable))
 
 
+@pytest.mark.root
 async def test_a_journal_that_may_not_be_read_is_not_taken_for_empty(
     tmp_path: Path, calico: Calico, tree: Path, lab: Lab
 ) -> None:
@@ -210,6 +214,7 @@ async def test_a_journal_that_may_not_be_read_is_not_taken_for_empty(
     assert (None, True) == (found.plan, isinstance(found.fault, Denied))
 
 
+@pytest.mark.root
 async def test_a_host_that_may_act_for_its_site_is_told_both_plans(
     tmp_path: Path,
     calico: Calico,

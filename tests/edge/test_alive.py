@@ -20,6 +20,8 @@ from confsync.model import limits
 from confsync.ports import Verdict
 from tests.lab.consul import ConsulServer
 
+pytestmark = pytest.mark.root
+
 PREFIX = "confsync/v1"
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 

@@ -24,6 +24,8 @@ from tests.lab import Lab
 from tests.lab.calico import Calico
 from tests.lab.consul import ConsulServer
 
+pytestmark = pytest.mark.root
+
 PREFIX = "confsync/v1"
 KEY = f"{PREFIX}/desired/common/calico"
 SETS = {"globalnetworksets": {"ula": {"nets": ["fd00::/8"]}, "lan": {"nets": ["10.0.0.0/8"]}}}
