@@ -20,10 +20,10 @@ from pathlib import Path
 from confsync import __version__
 from confsync.edge.http import HttpServer
 from confsync.edge.metrics import Metrics
-from confsync.flow.announce import Announcer, ended
-from confsync.flow.guard import beside, to_completion
+from confsync.flow.announce import Announcer
+from confsync.flow.guard import beside
 from confsync.flow.passed import Pass
-from confsync.flow.recover import recover
+from confsync.flow.recover import end_open
 from confsync.flow.reporting import Everyone
 from confsync.flow.show import Showing
 from confsync.flow.transact import Room
@@ -36,9 +36,7 @@ from confsync.model.errors import (
     BadSettings,
     ConfsyncError,
     Held,
-    JournalDamaged,
     JournalLost,
-    JournalTooNew,
 )
 from confsync.model.ids import Json
 from confsync.model.layers import layer_paths
@@ -77,16 +75,10 @@ async def end_open_transaction(
     """Recover; return why the host is halted (empty = it is not)."""
     drivers = drivers_for_recovery()
     try:
-        outcome = await to_completion(recover(Room(drivers, journal, reporter, beat)), beat)
-    except (JournalDamaged, JournalTooNew) as fault:
-        return str(fault)
+        return await end_open(Room(drivers, journal, reporter, beat))
     finally:
         for driver in drivers.values():
             driver.close()
-    if outcome is None:
-        return ""
-    reporter.emit(ended(outcome, recovered=True))
-    return outcome.reason if outcome.state is State.HALTED else ""
 
 
 class Agent:

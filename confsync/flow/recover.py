@@ -7,8 +7,10 @@ killed anywhere and run again.
 
 from __future__ import annotations
 
+from confsync.flow.announce import ended
+from confsync.flow.guard import to_completion
 from confsync.flow.transact import Outcome, Room, Saved, go_back, go_forward
-from confsync.model.errors import ConfsyncError, JournalTooNew
+from confsync.model.errors import ConfsyncError, JournalDamaged, JournalTooNew
 from confsync.model.ids import DriverName
 from confsync.model.machine import Direction, State, direction
 from confsync.ports import Driver, OpenTxn
@@ -16,6 +18,21 @@ from confsync.ports import Driver, OpenTxn
 
 class Interrupted(ConfsyncError):
     """The agent died in the middle of the transaction; nobody knows whose fault it was."""
+
+
+async def end_open(room: Room) -> str:
+    """Recover to the end, and tell of it; return why all writing is halted (empty = it is not).
+
+    Raises: JournalLost.
+    """
+    try:
+        outcome = await to_completion(recover(room), room.beat)
+    except (JournalDamaged, JournalTooNew) as fault:
+        return str(fault)
+    if outcome is None:
+        return ""
+    room.reporter.emit(ended(outcome, recovered=True))
+    return outcome.reason if outcome.state is State.HALTED else ""
 
 
 async def recover(room: Room) -> Outcome | None:

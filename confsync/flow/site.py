@@ -14,11 +14,11 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
-from confsync.flow.announce import Announcer, ended
-from confsync.flow.guard import beside, to_completion
+from confsync.flow.announce import Announcer
+from confsync.flow.guard import beside
 from confsync.flow.passed import Pass
 from confsync.flow.reconcile import HALTING, Reconciler
-from confsync.flow.recover import recover
+from confsync.flow.recover import end_open
 from confsync.flow.show import Showing
 from confsync.flow.tenure import rest
 from confsync.flow.transact import Room
@@ -29,6 +29,7 @@ from confsync.model.errors import (
     LeaseLost,
     SourceError,
 )
+from confsync.model.ids import LayerPath
 from confsync.model.machine import State
 from confsync.model.status import Event, EventType, SiteStatus, Status
 from confsync.ports import Closing, Probe, Reporter, Source
@@ -165,8 +166,8 @@ class SiteKeeper:
 
     async def _serve(self, fence: Fence) -> None:
         """Read what was left, then pass after pass until the lease is lost."""
-        async with beside(self._hear()):
-            tenure = await self._begin(fence)
+        tenure = await self._begin(fence)
+        async with beside(self._hear(tenure.reconciler.layers)):
             async with self._passing:
                 await tenure.recover()
             self._tenure, self._trouble = tenure, ""
@@ -198,9 +199,8 @@ class SiteKeeper:
             else:
                 return tenure
 
-    async def _hear(self) -> None:
+    async def _hear(self, layers: tuple[LayerPath, ...]) -> None:
         """Wake for the site's own layers."""
-        layers = self._make(self._room).layers
         async with aclosing(self._source.wakes(layers)) as wakes:
             async for _ in wakes:
                 self._woken.set()
@@ -244,18 +244,8 @@ class _Tenure:
 
     async def recover(self) -> None:
         """End what was left open."""
-        if self.showing.halted:
-            return
-        try:
-            outcome = await to_completion(recover(self._room), self._room.beat)
-        except JournalLost:
-            raise
-        except HALTING as fault:
-            self.showing.halted = str(fault)
-            return
-        if outcome is not None:
-            self._room.reporter.emit(ended(outcome, recovered=True))
-            self.showing.halted = outcome.reason if outcome.state is State.HALTED else ""
+        if not self.showing.halted:
+            self.showing.halted = await end_open(self._room)
 
     async def one_pass(self, allow: Collection[str], *, at_once: bool = False) -> Pass:
         """Do one whole pass; only look, while the site is halted. Raises JournalLost."""
