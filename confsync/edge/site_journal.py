@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Final
 
 from confsync.edge.lease import ConsulFence
@@ -132,20 +131,8 @@ class ConsulJournal:
 
     async def close(self, txn: TxnId, state: State, reason: str, *, final: bool | None) -> None:
         row = self._moved(state)
-        at = self._wall()
-        took = datetime.fromisoformat(at) - datetime.fromisoformat(row["at"])
-        changes: dict[str, Json] = {
-            OPEN: None,
-            "last": {
-                "txn": txn,
-                "revision": row["revision"],
-                "state": str(state),
-                "reason": reason,
-                "at": at,
-                "took_ms": max(0, round(took.total_seconds() * 1000)),
-                "steps": [step["summary"] for step in row["steps"]],
-            },
-        }
+        last = LastTxn.of(txn, row, state, reason, self._wall())
+        changes: dict[str, Json] = {OPEN: None, "last": asdict(last)}
         if state is State.COMMITTED:
             changes["applied"] = row["target"]
             changes[f"{QUARANTINE}{row['revision']}"] = None
@@ -169,10 +156,7 @@ class ConsulJournal:
 
     async def last(self) -> LastTxn | None:
         record = self._rows.get("last")
-        if not record:
-            return None
-        state, steps = State(record["state"]), tuple(record["steps"])
-        return LastTxn(**{**record, "state": state, "steps": steps})
+        return LastTxn.read(record) if record else None
 
     async def adopt(self, driver: DriverName, record: Json) -> None:
         await self._write({f"adopted/{driver}": record})
@@ -217,10 +201,9 @@ class ConsulJournal:
         return {**row, "state": str(moved), "pivoted": pivoted, "reason": reason}
 
     def _blamed(self, revision: Digest, reason: str, *, final: bool) -> dict[str, Json]:
-        known = self._rows.get(f"{QUARANTINE}{revision}")
-        tries = (known["tries"] if known else 0) + 1
-        verdict = {"final": final or tries >= limits.TRANSIENT_TRIES, "tries": tries}
-        return {f"{QUARANTINE}{revision}": {"revision": revision, "reason": reason, **verdict}}
+        name = f"{QUARANTINE}{revision}"
+        blamed = Quarantine.after(self._rows.get(name), revision, reason, final=final)
+        return {name: asdict(blamed)}
 
     async def _write(self, changes: Mapping[str, Json]) -> None:
         """Write rows, None = remove it and all below. Raises JournalLost."""

@@ -75,10 +75,7 @@ class SqliteJournal:
 
     async def last(self) -> LastTxn | None:
         record = await self._note("last")
-        if not record:
-            return None
-        state, steps = State(record["state"]), tuple(record["steps"])
-        return LastTxn(**{**record, "state": state, "steps": steps})
+        return LastTxn.read(record) if record else None
 
     async def adopt(self, driver: DriverName, record: Json) -> None:
         await self._commit(lambda: self._store.put(f"adopted/{driver}", record))
@@ -172,24 +169,12 @@ class SqliteJournal:
             self._store.drop(f"quarantine/{begun['revision']}")
         elif final is not None:
             self._blame(begun["revision"], reason, final=final)
-        took = datetime.fromisoformat(at) - datetime.fromisoformat(begun["at"])
-        record = {
-            "txn": txn,
-            "revision": begun["revision"],
-            "state": state,
-            "reason": reason,
-            "at": at,
-            "took_ms": max(0, round(took.total_seconds() * 1000)),
-            "steps": [step["summary"] for step in begun["steps"]],
-        }
-        self._store.put("last", record)
+        self._store.put("last", asdict(LastTxn.of(TxnId(txn), begun, state, reason, at)))
 
     def _blame(self, revision: Digest, reason: str, *, final: bool) -> None:
         known = self._store.note(f"quarantine/{revision}")
-        tries = (known["tries"] if known else 0) + 1
-        verdict = {"final": final or tries >= limits.TRANSIENT_TRIES, "tries": tries}
-        record = {"revision": revision, "reason": reason, **verdict}
-        self._store.put(f"quarantine/{revision}", record)
+        blamed = Quarantine.after(known, revision, reason, final=final)
+        self._store.put(f"quarantine/{revision}", asdict(blamed))
 
     def _open_txn(self) -> OpenTxn | None:
         rows = self._store.rows(self._store.newest())

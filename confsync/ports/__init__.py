@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from confsync.model import limits
 from confsync.model.change import Change
 from confsync.model.ids import Digest, DriverName, Json, KeyPath, LayerPath, SectionName, TxnId
 from confsync.model.machine import State
@@ -203,6 +205,15 @@ class Quarantine:
     tries: int
     final: bool
 
+    @classmethod
+    def after(cls, known: Json, revision: Digest, reason: str, *, final: bool) -> Quarantine:
+        """Return what is known against a revision after one more try; `known` None = nothing was.
+
+        Why not at once for good: a cause that is not its own may pass.
+        """
+        tries = (known["tries"] if known else 0) + 1
+        return cls(revision, reason, tries, final or tries >= limits.TRANSIENT_TRIES)
+
 
 @dataclass(frozen=True, slots=True)
 class LastTxn:
@@ -215,6 +226,20 @@ class LastTxn:
     at: str
     took_ms: int
     steps: tuple[str, ...]
+
+    @classmethod
+    def of(cls, txn: TxnId, begun: Json, state: State, reason: str, at: str) -> LastTxn:
+        """Return a transaction that has just ended, by the record of its beginning."""
+        took = datetime.fromisoformat(at) - datetime.fromisoformat(begun["at"])
+        steps = tuple(step["summary"] for step in begun["steps"])
+        took_ms = max(0, round(took.total_seconds() * 1000))
+        return cls(txn, begun["revision"], state, reason, at, took_ms, steps)
+
+    @classmethod
+    def read(cls, record: Json) -> LastTxn:
+        """Read back what a journal kept."""
+        state, steps = State(record["state"]), tuple(record["steps"])
+        return cls(**{**record, "state": state, "steps": steps})
 
 
 class Journal(Protocol):
