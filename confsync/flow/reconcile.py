@@ -35,7 +35,7 @@ from confsync.model.errors import (
     Retry,
 )
 from confsync.model.ids import DriverName, Json, ObjectId, SectionName
-from confsync.model.layers import layer_paths, levels, merge
+from confsync.model.layers import levels, merge
 from confsync.model.machine import State
 from confsync.model.plan import Impact, Plan, Step
 from confsync.model.scopes import is_ours, share
@@ -82,7 +82,6 @@ class Reconciler:
         scope: Scope = Scope.NODE,
     ) -> None:
         self._parts = parts
-        self._share = partial(share, sections=sections, scope=scope)
         self._sections = {name: one for name, one in sections.items() if one.scope is scope}
         self._source, self._memory = source, memory
         self._facts = facts
@@ -93,7 +92,9 @@ class Reconciler:
         self._had_values: tuple[Applied | None, dict[SectionName, object]] = (None, {})
         self.applying = False
         self.adopting: Mapping[DriverName, Json] = {}
-        self.layers = layer_paths(rules.patterns, rules.names)
+        patterns = {one.path: one.pattern for one in levels(rules.patterns, rules.names)}
+        self.layers = tuple(patterns)
+        self._share = partial(share, sections=sections, scope=scope, patterns=patterns)
         ours = partial(is_ours, layers=self.layers, sections=sections, scope=scope)
         self._believer = Believer(source, self.layers, quiet, self.known_good, ours)
         self._pace = Pace(rules.names.get("node", ""), rules.splay_s)
@@ -242,9 +243,8 @@ class Reconciler:
         Raises: InvalidConfig.
         """
         facts = {**self._rules.names, **self._facts.facts()}
-        patterns = {one.path: one.pattern for one in levels(self._rules.patterns, facts)}
-        own = self._share(snapshot, patterns=patterns)
-        return build(self._sections, merge(own, self._rules.patterns, facts))
+        merged = merge(self._share(snapshot), self._rules.patterns, facts)
+        return build(self._sections, merged)
 
     async def _propose(self, found: Pass, allow: Collection[str]) -> Pass:
         """Look at the host and say what would be done, and what stands against it."""
