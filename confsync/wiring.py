@@ -165,6 +165,11 @@ def parts_of(settings: Settings, scope: Scope = Scope.NODE) -> Mapping[SectionNa
     }
 
 
+def drivers_of(parts: Mapping[SectionName, Part]) -> Mapping[DriverName, Driver]:
+    """Return the drivers of sections by their own names."""
+    return {part.driver.name: part.driver for part in parts.values()}
+
+
 def source_of(settings: Settings) -> Source:
     """Return where configuration comes from."""
     if settings.source.kind == "directory":
@@ -218,8 +223,7 @@ def keeper_of(settings: Settings, room: Room) -> SiteKeeper | None:
     def judges(fence: Fence) -> Callable[[], tuple[Probe, ...]]:
         return lambda: (LiveReports(client, prefix, settings.site, fence, now),)
 
-    drivers = {part.driver.name: part.driver for part in parts.values()}
-    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping)
+    own = Room(drivers_of(parts), room.journal, room.reporter, room.beat, room.stopping)
     reconciler = functools.partial(site_reconciler, settings, parts, source)
     return SiteKeeper(
         ConsulLease(client, prefix, settings.node),
@@ -306,13 +310,12 @@ def wire(settings: Settings, room: Room, status: Callable[[], Status] | None = N
     Shape: `status` is what others are told of this node, None = nothing: a command is no agent.
     """
     parts, source = parts_of(settings), source_of(settings)
-    drivers = {part.driver.name: part.driver for part in parts.values()}
     commands = tuple(dict.fromkeys(settings.verify.commands))
 
     def checks() -> tuple[Probe, ...]:
         return tuple(map(CommandProbe, commands))
 
-    own = Room(drivers, room.journal, room.reporter, room.beat, room.stopping, checks)
+    own = Room(drivers_of(parts), room.journal, room.reporter, room.beat, room.stopping, checks)
     guard = settings.guard
     budgets = Budgets(**guard.model_dump())
     facts = HostFacts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,6 @@ from confsync.model.errors import BadSettings
 from confsync.model.section import Scope
 from confsync.settings import Settings
 from tests.flow.model_host import Silent
-
-BGP = {"router_id": "192.0.2.1", "local_as": 65001, "peers": {}}
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    folder = tmp_path / "tree"
-    (folder / "nodes" / "n1").mkdir(parents=True)
-    (folder / "nodes" / "n1" / "bgp.json").write_text(json.dumps(BGP))
-    return folder
 
 
 def settings(tmp_path: Path, **more: object) -> Settings:

@@ -29,7 +29,7 @@ from confsync.model.machine import State
 from confsync.model.section import Ownership, Scope
 from confsync.ports import Driver, Reporter
 from confsync.settings import Settings
-from confsync.wiring import Wired, ends_of, parts_of, site_reconciler, source_of, wire
+from confsync.wiring import Wired, drivers_of, ends_of, parts_of, site_reconciler, source_of, wire
 
 
 @contextlib.asynccontextmanager
@@ -63,7 +63,7 @@ async def preview_site(
     consul, source = settings.source.consul, source_of(settings)
     client = Client(consul.endpoint(), consul.token())
     journal = ConsulJournal(client, settings.source.prefix, None, _unpaused, now)
-    drivers = {part.driver.name: part.driver for part in parts.values()}
+    drivers = drivers_of(parts)
     room = Room(drivers, journal, LogReporter(lambda _: None))
     try:
         await may_read(client, settings.source.prefix, ROOT)  # or it looks as if it were empty

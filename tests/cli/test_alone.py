@@ -25,6 +25,7 @@ from tests.lab import Lab
 from tests.lab.calico import Calico
 from tests.lab.consul import ConsulServer
 from tests.lab.site import PREFIX
+from tests.test_wiring import settings
 
 BGP = {"router_id": "192.0.2.1", "local_as": 65001, "peers": {}}
 
@@ -35,13 +36,6 @@ def tree(tmp_path: Path) -> Path:
     (folder / "nodes" / "n1").mkdir(parents=True)
     (folder / "nodes" / "n1" / "bgp.json").write_text(json.dumps(BGP))
     return folder
-
-
-def settings(tmp_path: Path, **more: object) -> Settings:
-    source = {"kind": "directory", "path": str(tmp_path / "tree")}
-    state_dir = tmp_path / "state"
-    found = {"site": "bgo", "node": "n1", "state_dir": state_dir, "source": source, **more}
-    return Settings.model_validate(found)
 
 
 @virtual
