@@ -87,6 +87,15 @@ def read_file(path: str, limit_bytes: int) -> File | None:
             return File(data, Attributes(mode, found.st_uid, found.st_gid, _label(fd)))
 
 
+def look_of(path: str) -> str:
+    """Return what differs when a file was written or replaced, without reading it."""
+    try:
+        found = os.stat(path)
+    except OSError as fault:
+        return type(fault).__name__
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
 def write_durable(path: str, data: bytes, attributes: Attributes) -> None:
     """Put a whole file at a path, replacing what was there.
 

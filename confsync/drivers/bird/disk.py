@@ -34,19 +34,6 @@ def read(path: str) -> File | None:
     return read_file(path, limits.BIRD_FILE_BYTES)
 
 
-def looks_of(*paths: str) -> str:
-    """Return what differs when a file was written or replaced, without reading it."""
-    return "; ".join(map(_look_of, paths))
-
-
-def _look_of(path: str) -> str:
-    try:
-        found = Path(path).stat()
-    except OSError as fault:
-        return type(fault).__name__
-    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
-
-
 def digest_at(path: str) -> Digest | None:
     """Return the digest of a file's bytes, None if absent. Raises NotOwned, HostBusy."""
     found = read(path)

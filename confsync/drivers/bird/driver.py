@@ -35,7 +35,7 @@ from confsync.drivers.bird.ownership import Found
 from confsync.drivers.bird.render import is_intact
 from confsync.drivers.bird.socket import DaemonDown
 from confsync.drivers.bird.step import Before, Change, beside
-from confsync.host.files import discard, in_thread
+from confsync.host.files import discard, in_thread, look_of
 from confsync.host.process import run
 from confsync.model import limits
 from confsync.model.errors import (
@@ -198,7 +198,8 @@ class BirdDriver:
         except ConfsyncError as fault:
             moments = type(fault).__name__
         files = filter(None, (place.config_file, self._settings.fragment_file))
-        return f"{moments}; {await in_thread(disk.looks_of, *files)}"
+        looks = [await in_thread(look_of, file) for file in files]
+        return "; ".join((moments, *looks))
 
     # --- before the change
 

@@ -111,12 +111,8 @@ class CalicoDriver:
         told = _calicoctl(change)
         if change.want is None:
             await told.write("delete", found)
-        elif found is None:
-            body = _wanted(change, found)
-            await told.write("create", objects.composed(change.key, body, None))
         else:
-            body = _wanted(change, found)
-            await _exchange(told, change.key, body, found)
+            await _put(told, change.key, _wanted(change, found), found)
         if await self.position(step, saved) is not Position.NEW:
             raise NotVerified(f"{change.key} is not what was written")
 
@@ -189,10 +185,10 @@ def _position(change: Change, before: Json, now: Json) -> Position:
         fields = _fields(change)
         old, new = _shown(fields, before), _shown(fields, now)
         return Position.OLD if new == old else Position.NEW if new == fields else Position.MIXED
-    if _same(change.kind, before, now):
+    old, new = (found and objects.body_of(found) for found in (before, now))
+    if _same(change.kind, old, new):
         return Position.OLD
-    want = change.want and {"metadata": change.want, "spec": change.want["spec"]}
-    return Position.NEW if _same(change.kind, want, now) else Position.MIXED
+    return Position.NEW if _same(change.kind, change.want, new) else Position.MIXED
 
 
 def _shown(fields: Collection[str], found: Json) -> dict[str, Json]:
@@ -201,9 +197,10 @@ def _shown(fields: Collection[str], found: Json) -> dict[str, Json]:
 
 
 def _same(kind: Kind, one: Json, other: Json) -> bool:
+    """Tell whether two bodies are the same, None = there is none."""
     if one is None or other is None:
         return one is other
-    return not objects.differences(kind, objects.body_of(one), objects.body_of(other))
+    return not objects.differences(kind, one, other)
 
 
 async def _undo(change: Change, before: Json) -> None:
@@ -235,12 +232,17 @@ async def _put_back(told: Calicoctl, change: Change, before: Json, now: Json) ->
     if before is None and not body["spec"]:
         await told.write("delete", now)
     else:
-        await _exchange(told, change.key, body, now)
+        await _put(told, change.key, body, now)
 
 
-async def _exchange(told: Calicoctl, key: ObjectKey, body: Json, found: Json) -> None:
-    """Put a body in place of an object, over the version that was found, in one write."""
-    if objects.lost_meta(body, found):
+async def _put(told: Calicoctl, key: ObjectKey, body: Json, found: Json) -> None:
+    """Put a body in place of an object, over the version that was found, in one write.
+
+    Shape: `found` None = nothing stands there.
+    """
+    if found is None:
+        await told.write("create", objects.composed(key, body, None))
+    elif objects.lost_meta(body, found):
         await told.patch(key, _patch(key, body, found))
     else:
         await told.write("replace", objects.composed(key, body, found))

@@ -32,7 +32,7 @@ def body_of(found: Json) -> Json:
 
 
 def differences(kind: Kind, want: Json, found: Json) -> dict[str, tuple[Json, Json]]:
-    """Return what differs between two bodies, by dotted place: as it is, and as it is wanted."""
+    """Return what differs between two bodies, by place in a document: as it is, and as wanted."""
     old, new = _leaves(kind, found), _leaves(kind, want)
     names = new if kind is Kind.FELIX else {**old, **new}
     return {
@@ -99,8 +99,8 @@ def _leaves(kind: Kind, body: Json) -> dict[str, Json]:
         )
         spec["types"] = sorted(spec["types"])
     if kind is Kind.FELIX:  # where an empty list says something: no failsafe port at all
-        return {f"spec.{name}": value for name, value in spec.items()}
-    leaves = {f"spec.{name}": value for name, value in spec.items() if value not in (None, [], {})}
+        return spec
+    leaves = {name: value for name, value in spec.items() if value not in (None, [], {})}
     for part in ("labels", "annotations"):
         leaves |= {f"{part}.{name}": value for name, value in body.get(part, {}).items()}
     return leaves

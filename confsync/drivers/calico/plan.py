@@ -85,14 +85,14 @@ def _write(
     lost = (had["spec"].keys() - body["spec"].keys()) & there["spec"].keys()
     drop = tuple(sorted(lost)) if key.kind is Kind.FELIX else ()
     differs = objects.differences(key.kind, body, there)
-    differs |= {f"spec.{name}": (there["spec"][name], None) for name in drop}
+    differs |= {name: (there["spec"][name], None) for name in drop}
     if found is not None and not differs:
         return None
     change = _change(key, site, found, body, drop)
     items = tuple(
         Difference(
             "+" if old is None else "-" if new is None else "~",
-            ".".join((SECTION, str(key).replace("/", "."), name.removeprefix("spec."))),
+            ".".join((SECTION, str(key).replace("/", "."), name)),
             old,
             new,
             _impact(key.kind),
@@ -174,12 +174,11 @@ def _note(key: ObjectKey, name: str, want: Resources, site: Site) -> str:
         return ""
     if key.name != EVERYWHERE:
         return f"Felix restarts on {key.name.removeprefix(OF_NODE)}"
-    field = name.removeprefix("spec.")
     found = {one: objects.body_of(item) for one, item in site.found.items()}
     nodes = sorted(
         one.name.removeprefix(OF_NODE)
         for one, body in {**found, **want.objects}.items()
-        if one.kind is Kind.FELIX and one.name.startswith(OF_NODE) and field in body["spec"]
+        if one.kind is Kind.FELIX and one.name.startswith(OF_NODE) and name in body["spec"]
     )
     hidden = f"; no effect on {', '.join(nodes)}, which has its own" if nodes else ""
     return f"Felix restarts on every node{hidden}"
@@ -193,17 +192,16 @@ def _foreign(
         return
     if key.kind is Kind.FELIX:
         for name, (old, _) in differs.items():
-            if old is not None and name.removeprefix("spec.") not in had["spec"]:
-                message = f"{key} has {name}: {old!r}, which confsync did not write"
-                yield Guard("foreign", f"{key}.{name.removeprefix('spec.')}", message)
+            if old is not None and name not in had["spec"]:
+                message = f"{key} has spec.{name}: {old!r}, which confsync did not write"
+                yield Guard("foreign", f"{key}.{name}", message)
     elif not is_ours:
         message = f"{key} is there already and differs; confsync did not write it"
         yield Guard("foreign", str(key), message)
 
 
 def _lasting(key: ObjectKey, differs: Mapping[str, tuple[Json, Json]]) -> Iterator[Guard]:
-    for name in differs if key.kind is Kind.FELIX else ():
-        field = name.removeprefix("spec.")
+    for field in differs if key.kind is Kind.FELIX else ():
         if field in IRREVERSIBLE:
             message = f"{field} leaves traces on every node that going back does not remove"
             yield Guard("irreversible", f"{key}.{field}", message)

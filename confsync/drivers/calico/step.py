@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from confsync.drivers.calico.resources import Kind, ObjectKey
-from confsync.model.errors import JournalTooNew
+from confsync.model.arguments import arguments_of
 from confsync.model.ids import Json
 from confsync.model.plan import Step
 
@@ -46,12 +46,7 @@ class Change(BaseModel):
 
 def change_of(step: Step) -> Change:
     """Return the arguments of a step. Raises JournalTooNew."""
-    if (step.kind, step.version) != (KIND, VERSION):
-        raise JournalTooNew(f"step {step.kind} of version {step.version} is of a newer confsync")
-    try:
-        return Change.model_validate(step.args)
-    except ValidationError as fault:
-        raise JournalTooNew(f"the arguments of {step.kind} cannot be read: {fault}") from fault
+    return arguments_of(step, KIND, VERSION, Change)
 
 
 def found_of(saved: Json) -> Json:

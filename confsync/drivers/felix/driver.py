@@ -25,13 +25,14 @@ from confsync.host.files import (
     File,
     discard,
     in_thread,
+    look_of,
     read_file,
     remove_durable,
     write_durable,
 )
 from confsync.model import limits
 from confsync.model.errors import ConfsyncError, HostBusy, NotOwned, RollbackFailed, nearest
-from confsync.model.ids import Digest, DriverName, Json, digest
+from confsync.model.ids import DriverName, Json, digest
 from confsync.model.plan import Step
 from confsync.model.section import Observed, Ownership
 from confsync.ports import Checkpoint, Position, Probe, Survey
@@ -107,11 +108,7 @@ class FelixDriver:
 
     async def pulse(self) -> str:
         """Return the look of the file."""
-        try:
-            found = await in_thread(os.stat, self._settings.config_file)
-        except OSError as fault:
-            return type(fault).__name__
-        return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        return await in_thread(look_of, self._settings.config_file)
 
     async def survey(self, want: Felix | None) -> Survey:
         """Return what adopting the file would record."""
@@ -143,19 +140,13 @@ class FelixDriver:
 
     async def check(self, step: Step) -> None:
         """Prove that the file can be exchanged, and is still the one that the plan was made for."""
-        change = change_of(step)
-        if fixed := await in_thread(_fixed, change.config_file):
-            raise HostBusy(fixed)
-        if (at := await in_thread(_digest_at, change.config_file)) != change.was:
-            told = "is gone" if at is None else "was changed"
-            raise HostBusy(f"{change.config_file} {told} since the plan was made")
+        await in_thread(_as_planned, change_of(step))
 
     async def checkpoint(self, step: Step) -> Checkpoint:
         """Return the file, its owner and mode, and which process has read it."""
-        await self.check(step)
         change = change_of(step)
+        live = await in_thread(_as_planned, change)
         found = await unit.look(change.systemctl, change.service)
-        live = await in_thread(_read, change.config_file)
         return Before.of(live, found.pid, stopped=found.stopped).as_json()
 
     async def apply(self, step: Step, saved: Checkpoint, revert_after_s: float) -> None:  # noqa: ARG002
@@ -215,9 +206,15 @@ def _fixed(path: str) -> str:
     return f"{folder} is read-only here: put systemd/felix.conf into {unit}, restart the agent"
 
 
-def _digest_at(path: str) -> Digest | None:
-    found = _read(path)
-    return digest(found.data) if found else None
+def _as_planned(change: Change) -> File | None:
+    """Return the file that the plan was made for. Raises HostBusy where it is another one."""
+    if fixed := _fixed(change.config_file):
+        raise HostBusy(fixed)
+    live = _read(change.config_file)
+    if (digest(live.data) if live else None) != change.was:
+        told = "is gone" if live is None else "was changed"
+        raise HostBusy(f"{change.config_file} {told} since the plan was made")
+    return live
 
 
 def _new_attributes() -> Attributes:

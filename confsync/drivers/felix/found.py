@@ -47,11 +47,8 @@ class Found(BaseModel):
         if not self.text.startswith(_MARK):
             return Ownership.EDITED if adopted else Ownership.FOREIGN
         first, _, body = self.text.partition("\n")
-        return (
-            Ownership.OWNED
-            if sealed(body.encode()).decode().startswith(f"{first}\n")
-            else (Ownership.EDITED)
-        )
+        intact = sealed(body.encode()).decode().startswith(f"{first}\n")
+        return Ownership.OWNED if intact else Ownership.EDITED
 
     @property
     def parameters(self) -> Mapping[str, str]:

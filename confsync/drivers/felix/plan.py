@@ -146,4 +146,4 @@ def _guards(want: Felix, before: Mapping[str, str], after: Mapping[str, str]) ->
 def _answers(parameters: Mapping[str, str], host: Host) -> bool:
     set_by_all = (host.environment or {}).get("healthenabled")
     said = set_by_all or parameters.get("HealthEnabled", "false")
-    return said.lower() in {"true", "1", "yes", "y", "t"}
+    return said.lower() in values.TRUE

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from confsync.model.errors import JournalTooNew
+from confsync.model.arguments import arguments_of
 from confsync.model.ids import Digest
 from confsync.model.plan import Step
 
@@ -51,9 +51,4 @@ class Change(BaseModel):
 
 def change_of(step: Step) -> Change:
     """Return the arguments of a step. Raises JournalTooNew."""
-    if (step.kind, step.version) != (KIND, VERSION):
-        raise JournalTooNew(f"step {step.kind} of version {step.version} is of a newer confsync")
-    try:
-        return Change.model_validate(step.args)
-    except ValidationError as fault:
-        raise JournalTooNew(f"the arguments of {step.kind} cannot be read: {fault}") from fault
+    return arguments_of(step, KIND, VERSION, Change)

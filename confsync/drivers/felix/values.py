@@ -20,7 +20,7 @@ from confsync.model.shapes import fault, listed, shown
 REGION_CHARS: Final = 46
 """A DNS label of 63, less Calico's prefix ``openstack-region-``."""
 DSCP_MAX: Final = 63
-_TRUE: Final = ("true", "1", "yes", "y", "t")
+TRUE: Final = ("true", "1", "yes", "y", "t")
 _FALSE: Final = ("false", "0", "no", "n", "f")
 _REGION: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 _RATE: Final = re.compile(r"[1-9][0-9]{0,3}/(second|minute|hour|day)", re.ASCII)
@@ -47,9 +47,9 @@ def read(parameter: Parameter, value: Json) -> str:
 
 def _bool(parameter: Parameter, value: Json) -> str:  # noqa: ARG001
     word = str(value).lower() if isinstance(value, bool | str) else ""
-    if word not in _TRUE + _FALSE:
+    if word not in TRUE + _FALSE:
         raise fault("CS-V224", f"{shown(value)} is neither true nor false", "use true or false")
-    return "true" if word in _TRUE else "false"
+    return "true" if word in TRUE else "false"
 
 
 def _one_of(parameter: Parameter, value: Json) -> str:
